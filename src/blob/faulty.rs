@@ -1,0 +1,85 @@
+//! A wrapper that makes a blob store fail on purpose, for tests.
+
+use std::collections::VecDeque;
+use std::io;
+use std::sync::{Mutex, PoisonError};
+
+use async_trait::async_trait;
+
+use super::{Blob, BlobError, BlobStore};
+use crate::digest::Sha256;
+use crate::staging::Staged;
+
+/// What goes wrong with one call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fault {
+    /// The call fails before it does anything.
+    Before,
+    /// The call does its work and fails all the same, as when the answer is lost.
+    After,
+}
+
+/// Passes calls through, except those for which a fault was planned.
+pub struct FaultyStore<S> {
+    inner: S,
+    puts: Mutex<VecDeque<Fault>>,
+    opens: Mutex<VecDeque<Fault>>,
+}
+
+impl<S> FaultyStore<S> {
+    pub fn new(inner: S) -> Self {
+        Self { inner, puts: Mutex::default(), opens: Mutex::default() }
+    }
+
+    /// The next `put` that has no fault yet goes wrong like this.
+    pub fn fail_put(&self, fault: Fault) {
+        self.puts.lock().unwrap_or_else(PoisonError::into_inner).push_back(fault);
+    }
+
+    /// The next `open` that has no fault yet goes wrong like this.
+    pub fn fail_open(&self, fault: Fault) {
+        self.opens.lock().unwrap_or_else(PoisonError::into_inner).push_back(fault);
+    }
+}
+
+fn next(plan: &Mutex<VecDeque<Fault>>) -> Option<Fault> {
+    plan.lock().unwrap_or_else(PoisonError::into_inner).pop_front()
+}
+
+fn broken<T>() -> Result<T, BlobError> {
+    Err(BlobError(io::Error::other("a planned fault")))
+}
+
+#[async_trait]
+#[deny(clippy::missing_trait_methods)]
+impl<S: BlobStore> BlobStore for FaultyStore<S> {
+    async fn put(&self, staged: &Staged) -> Result<(), BlobError> {
+        match next(&self.puts) {
+            None => self.inner.put(staged).await,
+            Some(Fault::Before) => broken(),
+            Some(Fault::After) => {
+                self.inner.put(staged).await?;
+                broken()
+            }
+        }
+    }
+
+    async fn open(&self, digest: &Sha256) -> Result<Option<Blob>, BlobError> {
+        match next(&self.opens) {
+            None => self.inner.open(digest).await,
+            Some(Fault::Before | Fault::After) => broken(),
+        }
+    }
+}
+
+#[async_trait]
+#[deny(clippy::missing_trait_methods)]
+impl<S: BlobStore> BlobStore for std::sync::Arc<S> {
+    async fn put(&self, staged: &Staged) -> Result<(), BlobError> {
+        S::put(self, staged).await
+    }
+
+    async fn open(&self, digest: &Sha256) -> Result<Option<Blob>, BlobError> {
+        S::open(self, digest).await
+    }
+}

@@ -1,0 +1,116 @@
+//! Blobs as files: `blobs/sha256/<first two hex>/<hex>`.
+
+use std::fs::{self, File};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use metrics::Counter;
+use tokio::task::spawn_blocking;
+
+use super::{Blob, BlobError, BlobStore, Content};
+use crate::digest::Sha256;
+use crate::staging::Staged;
+
+/// How often the disk was asked, for `/metrics` and for tests that count.
+#[derive(Clone)]
+pub struct LocalCounters {
+    pub opens: Counter,
+    pub puts: Counter,
+}
+
+impl LocalCounters {
+    /// Counts nothing.
+    pub fn noop() -> Self {
+        Self { opens: Counter::noop(), puts: Counter::noop() }
+    }
+}
+
+/// A folder of files that are never changed once they have their name.
+pub struct LocalStore {
+    root: Arc<Path>,
+    counters: LocalCounters,
+}
+
+impl LocalStore {
+    /// Opens the store below `blobs`, and makes its 256 folders when they are not there yet.
+    pub fn open(blobs: &Path, counters: LocalCounters) -> io::Result<Self> {
+        let root = blobs.join("sha256");
+        // The last folder is made last: when it stands, all do, and the start costs one look.
+        if !root.join("ff").is_dir() {
+            fs::create_dir_all(&root)?;
+            for first in 0..=u8::MAX {
+                match fs::create_dir(root.join(format!("{first:02x}"))) {
+                    Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
+                    Ok(()) | Err(_) => {}
+                }
+            }
+            sync_folder(&root)?;
+            sync_folder(blobs)?;
+            if let Some(parent) = blobs.parent() {
+                sync_folder(parent)?;
+            }
+        }
+        Ok(Self { root: root.into(), counters })
+    }
+}
+
+fn folder_of(root: &Path, digest: &Sha256) -> PathBuf {
+    root.join(&digest.hex()[..2])
+}
+
+fn sync_folder(folder: &Path) -> io::Result<()> {
+    File::open(folder)?.sync_all()
+}
+
+#[async_trait]
+impl BlobStore for LocalStore {
+    async fn put(&self, staged: &Staged) -> Result<(), BlobError> {
+        self.counters.puts.increment(1);
+        let root = Arc::clone(&self.root);
+        let digest = staged.digests().sha256;
+        let size = staged.size();
+        let source = staged.path().to_owned();
+        let file = staged.file();
+        let put = spawn_blocking(move || {
+            file.sync_data()?;
+            let folder = folder_of(&root, &digest);
+            let target = folder.join(digest.hex());
+            match fs::hard_link(&source, &target) {
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+                    // Somebody else's link may not be durable yet, so the folder is synced here as well.
+                    // A file of another size was damaged from outside: the bytes at hand replace it.
+                    if fs::metadata(&target)?.len() != size {
+                        tracing::error!(%digest, "a stored blob had the wrong size and is replaced");
+                        replace(&source, &target)?;
+                    }
+                }
+                linked => linked?,
+            }
+            sync_folder(&folder)
+        });
+        Ok(put.await.map_err(io::Error::other)??)
+    }
+
+    async fn open(&self, digest: &Sha256) -> Result<Option<Blob>, BlobError> {
+        self.counters.opens.increment(1);
+        let path = folder_of(&self.root, digest).join(digest.hex());
+        let open = spawn_blocking(move || {
+            let file = match File::open(path) {
+                Ok(file) => file,
+                Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+                Err(error) => return Err(error),
+            };
+            let size = file.metadata()?.len();
+            Ok(Some(Blob { size, content: Content::File(Arc::new(file)) }))
+        });
+        Ok(open.await.map_err(io::Error::other)??)
+    }
+}
+
+fn replace(source: &Path, target: &Path) -> io::Result<()> {
+    let beside = source.with_extension("replacement");
+    fs::hard_link(source, &beside)?;
+    fs::rename(beside, target)
+}

@@ -1,0 +1,75 @@
+//! The blob store: bytes under their SHA-256, and the promises that every implementation keeps.
+
+pub mod faulty;
+pub mod local;
+pub mod memory;
+
+use std::fs::File;
+use std::io;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use thiserror::Error;
+
+use crate::digest::Sha256;
+use crate::staging::Staged;
+
+/// Bytes under their digest. It knows nothing of repositories and grants nothing (promise P3).
+///
+/// Every implementation keeps these laws; `tests/suite/blob_laws.rs` runs them against all:
+///
+/// 1. What was put is opened with the same bytes and size.
+/// 2. A digest that was never put is `None`, not an error.
+/// 3. When `put` returns, the bytes are durable; when it fails or is cut short, the blob is absent or whole.
+/// 4. Putting the same bytes again, at the same time too, succeeds and changes nothing.
+/// 5. An open blob stays readable whatever happens to the store.
+/// 6. `put` leaves the staged file where it is.
+#[async_trait]
+pub trait BlobStore: Send + Sync + 'static {
+    /// Makes staged bytes durable under their SHA-256.
+    async fn put(&self, staged: &Staged) -> Result<(), BlobError>;
+
+    /// Opens a blob for reading.
+    async fn open(&self, digest: &Sha256) -> Result<Option<Blob>, BlobError>;
+}
+
+/// The store could not do its work; never used for "not there".
+#[derive(Debug, Error)]
+#[error("blob store: {0}")]
+pub struct BlobError(#[from] pub io::Error);
+
+/// An open blob.
+#[derive(Clone, Debug)]
+pub struct Blob {
+    pub size: u64,
+    pub content: Content,
+}
+
+/// How an open blob can be read.
+#[derive(Clone, Debug)]
+pub enum Content {
+    /// Already in memory.
+    Memory(Bytes),
+    /// An open file of exactly the blob's bytes, to be read at offsets.
+    File(Arc<File>),
+}
+
+impl Blob {
+    /// All bytes at once; for small blobs.
+    pub async fn read(&self) -> Result<Bytes, BlobError> {
+        match &self.content {
+            Content::Memory(bytes) => Ok(bytes.clone()),
+            Content::File(file) => {
+                let file = Arc::clone(file);
+                let size = usize::try_from(self.size).map_err(io::Error::other)?;
+                let read = tokio::task::spawn_blocking(move || {
+                    let mut bytes = vec![0; size];
+                    std::os::unix::fs::FileExt::read_exact_at(&*file, &mut bytes, 0)?;
+                    Ok::<_, io::Error>(bytes)
+                });
+                Ok(read.await.map_err(io::Error::other)??.into())
+            }
+        }
+    }
+}

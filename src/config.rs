@@ -1,0 +1,448 @@
+//! Every setting once: its name, type, default and meaning, and how file, environment and flags resolve.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::str::FromStr;
+use std::time::Duration;
+
+use thiserror::Error;
+
+use crate::access::AnonymousPull;
+
+/// One setting. Its variable is `QUIRE_<NAME>`, its flag `--<name>` with dashes, its key in the file `name`.
+#[derive(Debug, Clone, Copy)]
+pub struct Setting {
+    pub name: &'static str,
+    /// What a value looks like, for help and error messages.
+    pub value: &'static str,
+    /// The text of the default; `None`: not set.
+    pub default: Option<&'static str>,
+    /// One sentence.
+    pub about: &'static str,
+    /// Never printed, never a flag (flags show in process lists), and also read from `QUIRE_<NAME>_FILE`.
+    pub secret: bool,
+}
+
+const fn setting(
+    name: &'static str,
+    value: &'static str,
+    default: Option<&'static str>,
+    about: &'static str,
+) -> Setting {
+    Setting { name, value, default, about, secret: false }
+}
+
+const fn secret(name: &'static str, value: &'static str, about: &'static str) -> Setting {
+    Setting { name, value, default: None, about, secret: true }
+}
+
+/// The table that help, `check-config`, the man page and the parser are made from.
+pub const SETTINGS: &[Setting] = &[
+    setting("config", "FILE", None, "A TOML file with any of these settings by name."),
+    setting(
+        "listen",
+        "ADDRESS:PORT",
+        Some("127.0.0.1:5000"),
+        "The address to serve on; port 0 takes a free one.",
+    ),
+    setting("data", "FOLDER", Some("./data"), "The folder of blobs, staging and the SQLite database."),
+    secret(
+        "admin_token",
+        "TOKEN",
+        "The token that may do everything; without it one is made on the first start and kept in <data>/admin.token.",
+    ),
+    secret(
+        "token_key",
+        "PEM",
+        "The Ed25519 key (PKCS#8) that signs short tokens; without it one is made and kept.",
+    ),
+    setting(
+        "anonymous_pull",
+        "none|system|all",
+        Some("system"),
+        "What may be pulled without a credential: nothing, the system catalog, or everything.",
+    ),
+    setting(
+        "public_url",
+        "URL",
+        None,
+        "How clients reach this server; without it, the Host of each request.",
+    ),
+    setting("read_only", "true|false", Some("false"), "Refuse every write."),
+    setting("max_blob_bytes", "BYTES", Some("10737418240"), "The largest blob that may be pushed."),
+    setting("cache_bytes", "BYTES", Some("67108864"), "Memory for manifests and small blobs."),
+    setting(
+        "upload_expiry",
+        "SECONDS",
+        Some("86400"),
+        "How long an upload session may rest before it is dropped.",
+    ),
+    setting(
+        "drain_timeout",
+        "SECONDS",
+        Some("30"),
+        "How long a stopping server waits for requests under way.",
+    ),
+    setting("log", "FILTER", Some("info"), "Which log lines to print, as a tracing filter."),
+    setting("log_format", "text|json", Some("text"), "How log lines are printed."),
+];
+
+impl Setting {
+    /// `QUIRE_<NAME>`
+    pub fn variable(&self) -> String {
+        format!("QUIRE_{}", self.name.to_uppercase())
+    }
+
+    /// The long flag without its dashes.
+    pub fn flag(&self) -> String {
+        self.name.replace('_', "-")
+    }
+}
+
+/// Where a value came from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Origin {
+    Unset,
+    Default,
+    File(PathBuf),
+    Variable(String),
+    Flag,
+}
+
+impl std::fmt::Display for Origin {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Unset => f.write_str("not set"),
+            Self::Default => f.write_str("default"),
+            Self::File(path) => write!(f, "file {}", path.display()),
+            Self::Variable(name) => write!(f, "variable {name}"),
+            Self::Flag => f.write_str("flag"),
+        }
+    }
+}
+
+/// A setting with the value that won.
+#[derive(Debug, Clone)]
+pub struct Resolved {
+    pub setting: Setting,
+    pub value: Option<String>,
+    pub origin: Origin,
+}
+
+/// Why a configuration cannot be used.
+#[derive(Debug, Error)]
+pub enum ConfigError {
+    #[error("{name} ({origin}): {value:?} is not {expected}")]
+    Value { name: &'static str, origin: Origin, value: String, expected: String },
+    #[error("{path}: {reason}")]
+    File { path: PathBuf, reason: String },
+    #[error("{path}: unknown setting {key:?}{}", suggestion.map(|s| format!("; did you mean {s:?}?")).unwrap_or_default())]
+    UnknownKey { path: PathBuf, key: String, suggestion: Option<&'static str> },
+    #[error("{variable}: {reason}")]
+    Variable { variable: String, reason: String },
+}
+
+/// What was said, resolved: file < environment < flag.
+#[derive(Debug, Clone)]
+pub struct Resolution {
+    pub settings: Vec<Resolved>,
+    /// Variables that look like ours and are not, with a suggestion. Not an error: container platforms
+    /// set `QUIRE_PORT` and the like for a service that is called quire.
+    pub stray_variables: Vec<(String, Option<&'static str>)>,
+}
+
+/// The environment, given from outside so that tests need not change their own.
+pub type Environment = BTreeMap<String, String>;
+
+/// Resolves every setting. `flags` holds what the command line said, by setting name.
+pub fn resolve(
+    flags: &BTreeMap<&'static str, String>,
+    environment: &Environment,
+) -> Result<Resolution, ConfigError> {
+    let mut file = BTreeMap::new();
+    let mut file_path = PathBuf::new();
+    let mut settings = Vec::with_capacity(SETTINGS.len());
+    for setting in SETTINGS {
+        let resolved = if let Some(value) = flags.get(setting.name) {
+            Resolved { setting: *setting, value: Some(value.clone()), origin: Origin::Flag }
+        } else if let Some((value, variable)) = from_environment(setting, environment)? {
+            Resolved { setting: *setting, value: Some(value), origin: Origin::Variable(variable) }
+        } else if let Some(value) = file.remove(setting.name) {
+            Resolved { setting: *setting, value: Some(value), origin: Origin::File(file_path.clone()) }
+        } else {
+            let origin = if setting.default.is_some() { Origin::Default } else { Origin::Unset };
+            Resolved { setting: *setting, value: setting.default.map(str::to_owned), origin }
+        };
+        if setting.name == "config"
+            && let Some(path) = &resolved.value
+        {
+            file_path = PathBuf::from(path);
+            file = read_file(&file_path)?;
+        }
+        settings.push(resolved);
+    }
+    Ok(Resolution { settings, stray_variables: stray_variables(environment) })
+}
+
+fn from_environment(
+    setting: &Setting,
+    environment: &Environment,
+) -> Result<Option<(String, String)>, ConfigError> {
+    let variable = setting.variable();
+    let file_variable = format!("{variable}_FILE");
+    let direct = environment.get(&variable);
+    let path = environment.get(&file_variable).filter(|_| setting.secret);
+    match (direct, path) {
+        (Some(_), Some(_)) => Err(ConfigError::Variable {
+            reason: format!("{variable} and {file_variable} are both set; keep one"),
+            variable: file_variable,
+        }),
+        (Some(value), None) => Ok(Some((value.clone(), variable))),
+        (None, Some(path)) => match fs::read_to_string(path) {
+            Ok(value) => Ok(Some((value.trim_end_matches(['\r', '\n']).to_owned(), file_variable))),
+            Err(error) => {
+                Err(ConfigError::Variable { variable: file_variable, reason: format!("{path}: {error}") })
+            }
+        },
+        (None, None) => Ok(None),
+    }
+}
+
+fn read_file(path: &PathBuf) -> Result<BTreeMap<&'static str, String>, ConfigError> {
+    let broken = |reason: String| ConfigError::File { path: path.clone(), reason };
+    let text = fs::read_to_string(path).map_err(|error| broken(error.to_string()))?;
+    let table: toml::Table = text.parse().map_err(|error: toml::de::Error| broken(error.to_string()))?;
+    let mut values = BTreeMap::new();
+    for (key, value) in table {
+        let Some(setting) = SETTINGS.iter().find(|s| s.name == key && s.name != "config") else {
+            let suggestion = nearest(&key);
+            return Err(ConfigError::UnknownKey { path: path.clone(), key, suggestion });
+        };
+        let text = match value {
+            toml::Value::String(text) => text,
+            toml::Value::Integer(number) => number.to_string(),
+            toml::Value::Boolean(truth) => truth.to_string(),
+            other => {
+                return Err(broken(format!("{key} is a {}, not a text, number or truth", other.type_str())));
+            }
+        };
+        values.insert(setting.name, text);
+    }
+    Ok(values)
+}
+
+fn stray_variables(environment: &Environment) -> Vec<(String, Option<&'static str>)> {
+    // What client commands and tests of ours read besides the settings.
+    const OTHERS: [&str; 2] = ["QUIRE_URL", "QUIRE_TOKEN"];
+    let known = |variable: &str| {
+        OTHERS.contains(&variable)
+            || SETTINGS.iter().any(|setting| {
+                let own = setting.variable();
+                variable == own || (setting.secret && variable.strip_suffix("_FILE") == Some(&own))
+            })
+    };
+    let ours = environment.keys().filter(|variable| variable.starts_with("QUIRE_") && !known(variable));
+    ours.map(|variable| (variable.clone(), nearest(&variable["QUIRE_".len()..].to_lowercase()))).collect()
+}
+
+/// The setting whose name is closest, if one is close at all.
+fn nearest(key: &str) -> Option<&'static str> {
+    let close = |setting: &&Setting| strsim::jaro_winkler(setting.name, key) > 0.8;
+    let best = SETTINGS
+        .iter()
+        .filter(close)
+        .max_by(|a, b| strsim::jaro_winkler(a.name, key).total_cmp(&strsim::jaro_winkler(b.name, key)));
+    best.map(|setting| setting.name)
+}
+
+/// How log lines are printed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LogFormat {
+    Text,
+    Json,
+}
+
+impl FromStr for LogFormat {
+    type Err = ();
+
+    fn from_str(text: &str) -> Result<Self, ()> {
+        match text {
+            "text" => Ok(Self::Text),
+            "json" => Ok(Self::Json),
+            _ => Err(()),
+        }
+    }
+}
+
+/// Every setting with its type.
+#[derive(Debug, Clone)]
+pub struct Config {
+    pub listen: SocketAddr,
+    pub data: PathBuf,
+    pub admin_token: Option<String>,
+    pub token_key: Option<String>,
+    pub anonymous_pull: AnonymousPull,
+    /// Scheme and authority, without a slash at the end.
+    pub public_url: Option<String>,
+    pub read_only: bool,
+    pub max_blob_bytes: u64,
+    pub cache_bytes: u64,
+    pub upload_expiry: Duration,
+    pub drain_timeout: Duration,
+    pub log: String,
+    pub log_format: LogFormat,
+}
+
+impl Resolution {
+    /// Reads every value into its type.
+    pub fn config(&self) -> Result<Config, ConfigError> {
+        Ok(Config {
+            listen: self.required("listen", "an address and a port")?,
+            data: self.required("data", "a folder")?,
+            admin_token: self.checked("admin_token", "at least 20 visible characters", |token| {
+                let visible = token.bytes().all(|byte| byte.is_ascii_graphic());
+                (visible && token.len() >= 20).then(|| token.to_owned())
+            })?,
+            token_key: self.checked("token_key", "a PEM text", |pem| {
+                pem.contains("-----BEGIN PRIVATE KEY-----").then(|| pem.to_owned())
+            })?,
+            anonymous_pull: self.required("anonymous_pull", "none, system or all")?,
+            public_url: self.checked("public_url", "http(s)://host[:port] without a path", public_url)?,
+            read_only: self.required("read_only", "true or false")?,
+            max_blob_bytes: self.required("max_blob_bytes", "a number of bytes")?,
+            cache_bytes: self.required("cache_bytes", "a number of bytes")?,
+            upload_expiry: Duration::from_secs(self.required("upload_expiry", "a number of seconds")?),
+            drain_timeout: Duration::from_secs(self.required("drain_timeout", "a number of seconds")?),
+            log: self.required("log", "a filter")?,
+            log_format: self.required("log_format", "text or json")?,
+        })
+    }
+
+    fn required<T: FromStr>(&self, name: &'static str, expected: &str) -> Result<T, ConfigError> {
+        let value = self.checked(name, expected, |text| text.parse().ok())?;
+        value.ok_or_else(|| ConfigError::Value {
+            name,
+            origin: Origin::Unset,
+            value: String::new(),
+            expected: expected.to_owned(),
+        })
+    }
+
+    fn checked<T>(
+        &self,
+        name: &'static str,
+        expected: &str,
+        parse: impl Fn(&str) -> Option<T>,
+    ) -> Result<Option<T>, ConfigError> {
+        let Some(Resolved { setting, value: Some(value), origin }) =
+            self.settings.iter().find(|resolved| resolved.setting.name == name)
+        else {
+            return Ok(None);
+        };
+        match parse(value) {
+            Some(parsed) => Ok(Some(parsed)),
+            None => Err(ConfigError::Value {
+                name,
+                origin: origin.clone(),
+                value: if setting.secret { "(secret)".to_owned() } else { value.clone() },
+                expected: expected.to_owned(),
+            }),
+        }
+    }
+}
+
+fn public_url(text: &str) -> Option<String> {
+    let text = text.strip_suffix('/').unwrap_or(text);
+    let uri: http::Uri = text.parse().ok()?;
+    let scheme = uri.scheme_str().filter(|scheme| ["http", "https"].contains(scheme))?;
+    let authority = uri.authority()?;
+    (uri.path() == "/" && uri.query().is_none()).then(|| format!("{scheme}://{authority}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn environment(pairs: &[(&str, &str)]) -> Environment {
+        pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
+    }
+
+    #[test]
+    fn defaults_are_a_configuration() {
+        let config = resolve(&BTreeMap::new(), &Environment::new()).unwrap().config().unwrap();
+        assert_eq!(config.listen, "127.0.0.1:5000".parse().unwrap());
+        assert_eq!(config.anonymous_pull, AnonymousPull::System);
+        assert_eq!(config.max_blob_bytes, 10 << 30);
+    }
+
+    #[test]
+    fn file_then_variable_then_flag() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("quire.toml");
+        fs::write(&path, "data = '/from/file'\nread_only = true\nmax_blob_bytes = 7\n").unwrap();
+        let variables = environment(&[
+            ("QUIRE_CONFIG", path.to_str().unwrap()),
+            ("QUIRE_DATA", "/from/variable"),
+            ("QUIRE_MAX_BLOB_BYTES", "8"),
+        ]);
+        let flags = BTreeMap::from([("max_blob_bytes", "9".to_owned())]);
+        let resolution = resolve(&flags, &variables).unwrap();
+        let config = resolution.config().unwrap();
+        assert!(config.read_only);
+        assert_eq!(config.data, PathBuf::from("/from/variable"));
+        assert_eq!(config.max_blob_bytes, 9);
+        let origin = |name| &resolution.settings.iter().find(|r| r.setting.name == name).unwrap().origin;
+        assert_eq!(*origin("read_only"), Origin::File(path));
+        assert_eq!(*origin("data"), Origin::Variable("QUIRE_DATA".into()));
+        assert_eq!(*origin("max_blob_bytes"), Origin::Flag);
+        assert_eq!(*origin("listen"), Origin::Default);
+    }
+
+    #[test]
+    fn an_unknown_key_is_an_error_with_a_suggestion() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("quire.toml");
+        fs::write(&path, "anonymous_pul = 'all'\n").unwrap();
+        let error = resolve(&BTreeMap::from([("config", path.display().to_string())]), &Environment::new());
+        let message = error.unwrap_err().to_string();
+        assert!(message.contains("did you mean \"anonymous_pull\"?"), "{message}");
+    }
+
+    #[test]
+    fn a_stray_variable_is_told() {
+        let resolution = resolve(&BTreeMap::new(), &environment(&[("QUIRE_ANONYMUS_PULL", "all")])).unwrap();
+        assert_eq!(resolution.stray_variables, [("QUIRE_ANONYMUS_PULL".to_owned(), Some("anonymous_pull"))]);
+    }
+
+    #[test]
+    fn secrets_come_from_files_and_are_never_shown() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("token");
+        fs::write(&path, "too-short\n").unwrap();
+        let variables = environment(&[("QUIRE_ADMIN_TOKEN_FILE", path.to_str().unwrap())]);
+        let message = resolve(&BTreeMap::new(), &variables).unwrap().config().unwrap_err().to_string();
+        assert!(message.contains("QUIRE_ADMIN_TOKEN_FILE"), "{message}");
+        assert!(!message.contains("too-short"), "{message}");
+        let both = environment(&[("QUIRE_ADMIN_TOKEN", "x"), ("QUIRE_ADMIN_TOKEN_FILE", "y")]);
+        assert!(resolve(&BTreeMap::new(), &both).is_err());
+    }
+
+    #[test]
+    fn values_are_checked() {
+        for (variable, value) in [
+            ("QUIRE_LISTEN", "localhost"),
+            ("QUIRE_READ_ONLY", "yes"),
+            ("QUIRE_MAX_BLOB_BYTES", "-1"),
+            ("QUIRE_ANONYMOUS_PULL", "some"),
+            ("QUIRE_PUBLIC_URL", "https://host/path"),
+            ("QUIRE_PUBLIC_URL", "host"),
+            ("QUIRE_LOG_FORMAT", "xml"),
+        ] {
+            let resolution = resolve(&BTreeMap::new(), &environment(&[(variable, value)])).unwrap();
+            let message = resolution.config().unwrap_err().to_string();
+            assert!(message.contains(variable) && message.contains(value), "{message}");
+        }
+    }
+}

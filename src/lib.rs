@@ -1,0 +1,12 @@
+//! Quire: a content-addressed registry for plugin artifacts. `ARCHITECTURE.md` is the map.
+
+pub mod access;
+pub mod blob;
+pub mod config;
+pub mod digest;
+pub mod manifest;
+pub mod media_type;
+pub mod name;
+pub mod staging;
+pub mod strict_json;
+pub mod token;

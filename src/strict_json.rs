@@ -1,0 +1,140 @@
+//! A pass over JSON that every reader must understand alike: no duplicate keys, bounded depth.
+
+use std::collections::HashSet;
+use std::fmt;
+
+use serde::de::{Deserialize, DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visitor};
+
+/// Deepest nesting that is read.
+pub const DEPTH_LIMIT: usize = 64;
+
+/// Checks the syntax, the depth and the keys of a whole JSON text without building it.
+///
+/// `known` are the keys of the outermost object that mean something. A key there that differs from one of
+/// them in letter case only is refused as well: some JSON readers match keys without regard to case, and
+/// would see another document than we do.
+pub fn check(text: &[u8], known: &[&str]) -> Result<(), serde_json::Error> {
+    let mut reader = serde_json::Deserializer::from_slice(text);
+    Level { depth: 0, known }.deserialize(&mut reader)?;
+    reader.end()
+}
+
+#[derive(Clone, Copy)]
+struct Level<'a> {
+    depth: usize,
+    known: &'a [&'a str],
+}
+
+impl Level<'_> {
+    fn deeper<E: Error>(self) -> Result<Self, E> {
+        if self.depth == DEPTH_LIMIT {
+            return Err(E::custom(format_args!("nested deeper than {DEPTH_LIMIT} levels")));
+        }
+        Ok(Self { depth: self.depth + 1, known: &[] })
+    }
+}
+
+impl<'de> DeserializeSeed<'de> for Level<'_> {
+    type Value = ();
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
+        deserializer.deserialize_any(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Level<'_> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("JSON")
+    }
+
+    fn visit_unit<E>(self) -> Result<(), E> {
+        Ok(())
+    }
+
+    fn visit_bool<E>(self, _: bool) -> Result<(), E> {
+        Ok(())
+    }
+
+    fn visit_i64<E>(self, _: i64) -> Result<(), E> {
+        Ok(())
+    }
+
+    fn visit_u64<E>(self, _: u64) -> Result<(), E> {
+        Ok(())
+    }
+
+    fn visit_f64<E>(self, _: f64) -> Result<(), E> {
+        Ok(())
+    }
+
+    fn visit_str<E>(self, _: &str) -> Result<(), E> {
+        Ok(())
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut sequence: A) -> Result<(), A::Error> {
+        let inner = self.deeper()?;
+        while sequence.next_element_seed(inner)?.is_some() {}
+        Ok(())
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
+        let inner = self.deeper()?;
+        let mut seen = HashSet::new();
+        while let Some(Key(key)) = map.next_key()? {
+            for known in self.known {
+                if key != *known && key.eq_ignore_ascii_case(known) {
+                    return Err(A::Error::custom(format_args!("key {key:?} must be written {known:?}")));
+                }
+            }
+            map.next_value_seed(inner)?;
+            if let Some(key) = seen.replace(key) {
+                return Err(A::Error::custom(format_args!("duplicate key {key:?}")));
+            }
+        }
+        Ok(())
+    }
+}
+
+struct Key(String);
+
+impl<'de> Deserialize<'de> for Key {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        String::deserialize(deserializer).map(Self)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn duplicate_keys_are_refused_at_every_level() {
+        for bad in [r#"{"a":1,"a":2}"#, r#"{"a":1,"\u0061":2}"#, r#"[{"x":{"a":1,"b":2,"a":3}}]"#] {
+            assert!(check(bad.as_bytes(), &[]).unwrap_err().to_string().contains("duplicate key"), "{bad}");
+        }
+        assert!(check(br#"[{"a":1},{"a":{"a":1}}]"#, &[]).is_ok());
+    }
+
+    #[test]
+    fn depth_is_bounded() {
+        let nested = |depth: usize| format!("{}{}", "[".repeat(depth), "]".repeat(depth));
+        assert!(check(nested(DEPTH_LIMIT).as_bytes(), &[]).is_ok());
+        assert!(check(nested(DEPTH_LIMIT + 1).as_bytes(), &[]).is_err());
+        assert!(check(nested(2_000_000).as_bytes(), &[]).is_err());
+    }
+
+    #[test]
+    fn known_keys_have_one_spelling() {
+        assert!(check(br#"{"Layers":[]}"#, &["layers"]).is_err());
+        assert!(check(br#"{"annotations":{"Layers":"x"}}"#, &["layers"]).is_ok());
+    }
+
+    #[test]
+    fn a_text_ends_where_its_value_ends() {
+        assert!(check(b"{} {}", &[]).is_err());
+        assert!(check(b"", &[]).is_err());
+        assert!(check(b"{\"a\":\xff}", &[]).is_err());
+    }
+}
