@@ -1,0 +1,293 @@
+//! The metadata store: which digests, manifests and tags a repository has. One method is one transaction.
+
+pub mod migrate;
+pub mod sqlite;
+
+use std::collections::BTreeMap;
+use std::time::{Duration, SystemTime};
+
+use async_trait::async_trait;
+use thiserror::Error;
+use uuid::Uuid;
+
+use crate::access::ReadScope;
+use crate::digest::{Digest, Digests, Sha256};
+use crate::manifest::{Manifest, ManifestReference};
+use crate::name::{RepositoryName, Tag};
+use crate::staging::Checkpoint;
+
+/// Metadata, at the level of whole operations.
+///
+/// Every implementation keeps these laws; `tests/suite/meta_laws.rs` runs them:
+///
+/// 1. When a write returns, it is durable; when it fails, nothing of it is there.
+/// 2. Existence is per repository: a digest linked in one is unknown in every other.
+/// 3. A manifest is stored only if everything it refers to is linked in its repository with the size it says;
+///    what it refers to, its referrer entry and its tags appear with it or not at all.
+/// 4. A read that begins after a write returned sees it.
+/// 5. Deleting a manifest removes its tags and its referrer entry with it; deleting a tag removes nothing else.
+/// 6. Every change of a manifest or a tag is one event; the sequence of a catalog has no gaps and no repeats,
+///    and repeating a write that changes nothing adds no event.
+/// 7. Lists are in byte order, and `after` is exclusive and need not exist.
+/// 8. An upload session is there until it is dropped or its blob is linked.
+#[async_trait]
+pub trait MetaStore: Send + Sync + 'static {
+    /// Answers when the store can answer.
+    async fn probe(&self) -> Result<(), MetaError>;
+
+    /// The blob's link in this repository.
+    async fn blob(
+        &self,
+        repository: &RepositoryName,
+        digest: &Digest,
+    ) -> Result<Option<BlobRecord>, MetaError>;
+
+    /// Links a blob whose bytes are durable, makes the repository if need be, and ends the upload session
+    /// that brought it.
+    async fn link_blob(
+        &self,
+        repository: &RepositoryName,
+        blob: BlobRecord,
+        upload: Option<Uuid>,
+    ) -> Result<(), MetaError>;
+
+    /// Links a blob from a repository that has it: the one named, or any in the scope.
+    async fn mount_blob(
+        &self,
+        repository: &RepositoryName,
+        digest: &Digest,
+        source: MountSource,
+    ) -> Result<Option<BlobRecord>, MetaError>;
+
+    /// Removes the link of a blob. `false`: there was none.
+    async fn unlink_blob(
+        &self,
+        repository: &RepositoryName,
+        digest: &Digest,
+        actor: &str,
+    ) -> Result<bool, MetaError>;
+
+    /// A manifest of this repository.
+    async fn manifest(
+        &self,
+        repository: &RepositoryName,
+        digest: &Digest,
+    ) -> Result<Option<ManifestRecord>, MetaError>;
+
+    /// The manifest that a tag points to.
+    async fn tag(&self, repository: &RepositoryName, tag: &Tag) -> Result<Option<ManifestRecord>, MetaError>;
+
+    /// Some repository in the scope that has these bytes, as a blob or as a manifest.
+    async fn holder(&self, sha256: &Sha256, scope: &ReadScope) -> Result<Option<Holder>, MetaError>;
+
+    /// What of these references the repository lacks. The answer of [`MetaStore::put_manifest`] is the one
+    /// that counts; this one is for refusing before any bytes are stored.
+    async fn check_references(
+        &self,
+        repository: &RepositoryName,
+        references: &[ManifestReference],
+    ) -> Result<PutManifest, MetaError>;
+
+    /// Stores a manifest whose bytes are durable, with its references, its referrer entry and its tags.
+    async fn put_manifest(&self, new: NewManifest) -> Result<PutManifest, MetaError>;
+
+    /// Deletes a manifest and all its tags. `false`: there was none.
+    async fn delete_manifest(
+        &self,
+        repository: &RepositoryName,
+        digest: &Digest,
+        actor: &str,
+    ) -> Result<bool, MetaError>;
+
+    /// Deletes a tag and nothing else. `false`: there was none.
+    async fn delete_tag(
+        &self,
+        repository: &RepositoryName,
+        tag: &Tag,
+        actor: &str,
+    ) -> Result<bool, MetaError>;
+
+    /// At most `limit` tags. `None`: the repository is unknown.
+    async fn tags(
+        &self,
+        repository: &RepositoryName,
+        after: Option<&str>,
+        limit: usize,
+    ) -> Result<Option<Page<Tag>>, MetaError>;
+
+    /// Manifests of this repository that refer to the subject, by digest, at most [`REFERRERS_PAGE_BYTES`].
+    async fn referrers(
+        &self,
+        repository: &RepositoryName,
+        subject: &Digest,
+        artifact_type: Option<&str>,
+        after: Option<Sha256>,
+    ) -> Result<Page<Referrer>, MetaError>;
+
+    /// Repositories in the scope.
+    async fn repositories(
+        &self,
+        scope: &ReadScope,
+        after: Option<&str>,
+        limit: usize,
+    ) -> Result<Page<RepositoryName>, MetaError>;
+
+    /// Starts an upload session.
+    async fn create_upload(&self, upload: Upload) -> Result<(), MetaError>;
+
+    async fn upload(&self, id: Uuid) -> Result<Option<Upload>, MetaError>;
+
+    /// Records how far a session has come. `false`: the session is gone.
+    async fn checkpoint_upload(&self, id: Uuid, checkpoint: Checkpoint) -> Result<bool, MetaError>;
+
+    /// Ends a session without a blob. `false`: there was none.
+    async fn drop_upload(&self, id: Uuid) -> Result<bool, MetaError>;
+
+    /// Ends a session if nobody has written to it for as long as given.
+    async fn expire_upload(&self, id: Uuid, idle: Duration) -> Result<bool, MetaError>;
+
+    /// Sessions that nobody has written to for as long as given, oldest first.
+    async fn stale_uploads(&self, idle: Duration, limit: usize) -> Result<Vec<Uuid>, MetaError>;
+
+    /// The events of a catalog behind a sequence number, in order.
+    async fn events(&self, catalog: &str, after: u64, limit: usize) -> Result<Vec<Event>, MetaError>;
+
+    /// Makes sure that a purpose has a current key, and returns all its keys, the current one first.
+    /// `replace`: the candidate becomes the current one; otherwise only if none with a private half is kept.
+    async fn ensure_key(
+        &self,
+        purpose: &str,
+        candidate: KeyRecord,
+        replace: bool,
+    ) -> Result<Vec<KeyRecord>, MetaError>;
+}
+
+/// Most bytes of annotations in one page of referrers; one referrer alone may be larger.
+pub const REFERRERS_PAGE_BYTES: usize = 2 * 1024 * 1024;
+/// Most referrers in one page.
+pub const REFERRERS_PAGE: usize = 1000;
+
+/// The store could not do its work; never used for "not there".
+#[derive(Debug, Error)]
+#[error("metadata store: {0}")]
+pub struct MetaError(pub String);
+
+/// A blob as a repository has it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct BlobRecord {
+    pub digests: Digests,
+    pub size: u64,
+}
+
+/// A manifest as a repository has it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ManifestRecord {
+    pub digests: Digests,
+    pub size: u64,
+    /// The Content-Type it was pushed with.
+    pub media_type: String,
+}
+
+impl ManifestRecord {
+    /// The digest to answer with when none was asked for: in the algorithm that the manifest was pushed by.
+    pub fn digest(&self) -> Digest {
+        self.digests.sha512.map_or(Digest::Sha256(self.digests.sha256), Digest::Sha512)
+    }
+}
+
+/// A repository that has some bytes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Holder {
+    pub repository: RepositoryName,
+    pub size: u64,
+}
+
+/// Where a mounted blob may come from.
+#[derive(Debug, Clone)]
+pub enum MountSource {
+    Repository(RepositoryName),
+    /// Any repository that the caller may read.
+    Scope(ReadScope),
+}
+
+/// A manifest to be stored.
+#[derive(Debug, Clone)]
+pub struct NewManifest {
+    pub repository: RepositoryName,
+    pub digests: Digests,
+    pub size: u64,
+    pub manifest: Manifest,
+    pub tags: Vec<Tag>,
+    pub actor: String,
+}
+
+/// What came of storing a manifest.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum PutManifest {
+    Stored,
+    /// These are not in the repository.
+    Missing(Vec<Digest>),
+    /// A descriptor says another size than the bytes have.
+    WrongSize {
+        digest: Digest,
+        declared: u64,
+        actual: u64,
+    },
+}
+
+/// One entry of a list of referrers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Referrer {
+    pub record: ManifestRecord,
+    pub artifact_type: Option<String>,
+    pub annotations: BTreeMap<String, String>,
+}
+
+/// Part of a list.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Page<T> {
+    pub items: Vec<T>,
+    /// Whether more follow.
+    pub more: bool,
+}
+
+/// An upload session.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Upload {
+    pub id: Uuid,
+    pub repository: RepositoryName,
+    /// Whose session it is.
+    pub subject: String,
+    pub checkpoint: Checkpoint,
+}
+
+/// One change of a catalog.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Event {
+    pub sequence: u64,
+    pub change: Change,
+    pub repository: RepositoryName,
+    pub actor: String,
+    pub at: SystemTime,
+}
+
+/// What changed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Change {
+    ManifestPushed { digest: Sha256 },
+    ManifestDeleted { digest: Sha256 },
+    TagSet { tag: Tag, digest: Sha256, previous: Option<Sha256> },
+    TagDeleted { tag: Tag, digest: Sha256 },
+    BlobDeleted { digest: Sha256 },
+}
+
+/// A key that replicas share.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KeyRecord {
+    pub id: String,
+    pub public: Vec<u8>,
+    /// Kept only for keys that Quire made itself.
+    pub private: Option<Vec<u8>>,
+    /// When another key took its place.
+    pub retired: Option<SystemTime>,
+}

@@ -1,0 +1,114 @@
+//! Links of blobs to repositories.
+
+use rusqlite::{Connection, OptionalExtension, Row};
+use uuid::Uuid;
+
+use super::events::Log;
+use super::{millis, repositories, sha256, sha512, size, uploads};
+use crate::digest::{Digest, Digests};
+use crate::meta::{BlobRecord, Change, MountSource};
+use crate::name::RepositoryName;
+
+pub(super) fn find(
+    db: &Connection,
+    repository: &RepositoryName,
+    digest: &Digest,
+) -> rusqlite::Result<Option<BlobRecord>> {
+    match repositories::find(db, repository)? {
+        Some(id) => find_in(db, id, digest),
+        None => Ok(None),
+    }
+}
+
+pub(super) fn find_in(
+    db: &Connection,
+    repository: i64,
+    digest: &Digest,
+) -> rusqlite::Result<Option<BlobRecord>> {
+    let sql = match digest {
+        Digest::Sha256(_) => {
+            "SELECT sha256, sha512, size FROM blob_links WHERE repository = ?1 AND sha256 = ?2"
+        }
+        Digest::Sha512(_) => {
+            "SELECT sha256, sha512, size FROM blob_links WHERE repository = ?1 AND sha512 = ?2"
+        }
+    };
+    db.prepare_cached(sql)?.query_row((repository, digest.as_bytes()), record).optional()
+}
+
+fn record(row: &Row<'_>) -> rusqlite::Result<BlobRecord> {
+    Ok(BlobRecord {
+        digests: Digests { sha256: sha256(&row.get::<_, Vec<u8>>(0)?)?, sha512: sha512(row.get(1)?)? },
+        size: row.get(2)?,
+    })
+}
+
+pub(super) fn link(
+    db: &Connection,
+    repository: &RepositoryName,
+    blob: &BlobRecord,
+    upload: Option<Uuid>,
+) -> rusqlite::Result<()> {
+    let id = repositories::find_or_make(db, repository)?;
+    db.prepare_cached(
+        "INSERT INTO blob_links (repository, sha256, sha512, size, created_at) VALUES (?1, ?2, ?3, ?4, ?5)
+         ON CONFLICT (repository, sha256) DO UPDATE SET sha512 = coalesce(excluded.sha512, sha512)",
+    )?
+    .execute((
+        id,
+        blob.digests.sha256.0,
+        blob.digests.sha512.as_ref().map(|bytes| bytes.as_slice()),
+        size(blob.size)?,
+        millis(std::time::SystemTime::now()),
+    ))?;
+    if let Some(upload) = upload {
+        uploads::drop(db, upload)?;
+    }
+    Ok(())
+}
+
+pub(super) fn mount(
+    db: &Connection,
+    repository: &RepositoryName,
+    digest: &Digest,
+    source: &MountSource,
+) -> rusqlite::Result<Option<BlobRecord>> {
+    let found = match source {
+        MountSource::Repository(from) => find(db, from, digest)?,
+        MountSource::Scope(scope) => match (find(db, repository, digest)?, digest) {
+            (Some(here), _) => Some(here),
+            (None, Digest::Sha256(sha256)) => {
+                let sha512 = None;
+                let holder = repositories::holder(db, sha256, scope)?;
+                // The holder may have the bytes as a manifest; they are mounted as a blob all the same.
+                holder.map(|holder| BlobRecord {
+                    digests: Digests { sha256: *sha256, sha512 },
+                    size: holder.size,
+                })
+            }
+            // Blobs are identified by SHA-256; by another digest only a named source is looked through.
+            (None, Digest::Sha512(_)) => None,
+        },
+    };
+    if let Some(blob) = &found {
+        link(db, repository, blob, None)?;
+    }
+    Ok(found)
+}
+
+pub(super) fn unlink(
+    db: &Connection,
+    repository: &RepositoryName,
+    digest: &Digest,
+    actor: &str,
+) -> rusqlite::Result<bool> {
+    let Some(id) = repositories::find(db, repository)? else { return Ok(false) };
+    let Some(blob) = find_in(db, id, digest)? else { return Ok(false) };
+    let digest = blob.digests.sha256;
+    db.prepare_cached("DELETE FROM blob_links WHERE repository = ?1 AND sha256 = ?2")?
+        .execute((id, digest.0))?;
+    let mut log = Log::new(repository, actor);
+    log.add(Change::BlobDeleted { digest });
+    log.write(db)?;
+    Ok(true)
+}

@@ -1,0 +1,104 @@
+//! The event log: what changed in a catalog, numbered without gaps.
+
+use std::time::SystemTime;
+
+use rusqlite::{Connection, Row};
+
+use super::repositories::name;
+use super::{damaged, millis, sha256, size, time};
+use crate::digest::Sha256;
+use crate::meta::{Change, Event};
+use crate::name::RepositoryName;
+
+/// The events of one transaction. They are written last, so that the counter row of the catalog is held
+/// for the shortest time.
+pub(super) struct Log<'a> {
+    repository: &'a RepositoryName,
+    actor: &'a str,
+    changes: Vec<Change>,
+}
+
+impl<'a> Log<'a> {
+    pub(super) fn new(repository: &'a RepositoryName, actor: &'a str) -> Self {
+        Self { repository, actor, changes: Vec::new() }
+    }
+
+    pub(super) fn add(&mut self, change: Change) {
+        self.changes.push(change);
+    }
+
+    pub(super) fn write(self, db: &Connection) -> rusqlite::Result<()> {
+        if self.changes.is_empty() {
+            return Ok(());
+        }
+        let catalog = self.repository.catalog();
+        let count = size(self.changes.len() as u64)?;
+        let last: i64 = db
+            .prepare_cached("UPDATE catalogs SET sequence = sequence + ?2 WHERE id = ?1 RETURNING sequence")?
+            .query_row((catalog, count), |row| row.get(0))?;
+        let now = millis(SystemTime::now());
+        let mut insert = db.prepare_cached(
+            "INSERT INTO events (catalog, sequence, kind, repository, tag, digest, previous, actor, at)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
+        )?;
+        for (sequence, change) in (last - count + 1..).zip(self.changes) {
+            let (kind, tag, digest, previous) = columns(&change);
+            insert.execute((
+                catalog,
+                sequence,
+                kind,
+                self.repository.as_str(),
+                tag,
+                digest.0,
+                previous.map(|previous| previous.0),
+                self.actor,
+                now,
+            ))?;
+        }
+        Ok(())
+    }
+}
+
+fn columns(change: &Change) -> (&'static str, Option<&str>, Sha256, Option<Sha256>) {
+    match change {
+        Change::ManifestPushed { digest } => ("manifest_pushed", None, *digest, None),
+        Change::ManifestDeleted { digest } => ("manifest_deleted", None, *digest, None),
+        Change::TagSet { tag, digest, previous } => ("tag_set", Some(tag.as_str()), *digest, *previous),
+        Change::TagDeleted { tag, digest } => ("tag_deleted", Some(tag.as_str()), *digest, None),
+        Change::BlobDeleted { digest } => ("blob_deleted", None, *digest, None),
+    }
+}
+
+pub(super) fn list(db: &Connection, catalog: &str, after: u64, limit: usize) -> rusqlite::Result<Vec<Event>> {
+    let mut statement = db.prepare_cached(
+        "SELECT sequence, kind, repository, tag, digest, previous, actor, at FROM events
+         WHERE catalog = ?1 AND sequence > ?2 ORDER BY sequence LIMIT ?3",
+    )?;
+    let rows = statement.query_map((catalog, size(after)?, limit), event)?;
+    rows.collect()
+}
+
+fn event(row: &Row<'_>) -> rusqlite::Result<Event> {
+    let kind: String = row.get(1)?;
+    let digest = sha256(&row.get::<_, Vec<u8>>(4)?)?;
+    let previous: Option<Vec<u8>> = row.get(5)?;
+    let tag = || row.get::<_, String>(3)?.parse().map_err(|_| damaged("a tag"));
+    let change = match kind.as_str() {
+        "manifest_pushed" => Change::ManifestPushed { digest },
+        "manifest_deleted" => Change::ManifestDeleted { digest },
+        "tag_set" => {
+            let previous = previous.map(|bytes| sha256(&bytes)).transpose()?;
+            Change::TagSet { tag: tag()?, digest, previous }
+        }
+        "tag_deleted" => Change::TagDeleted { tag: tag()?, digest },
+        "blob_deleted" => Change::BlobDeleted { digest },
+        _ => return Err(damaged("a kind of event")),
+    };
+    Ok(Event {
+        sequence: row.get(0)?,
+        change,
+        repository: name(&row.get::<_, String>(2)?)?,
+        actor: row.get(6)?,
+        at: time(row.get(7)?),
+    })
+}

@@ -1,0 +1,186 @@
+//! Manifests, what they refer to, and who refers to them.
+
+use std::collections::BTreeMap;
+use std::time::SystemTime;
+
+use rusqlite::{Connection, OptionalExtension, Row};
+
+use super::events::Log;
+use super::{blobs, damaged, millis, repositories, sha256, sha512, size, tags};
+use crate::digest::{Digest, Digests, Sha256};
+use crate::manifest::{ManifestReference, Target};
+use crate::meta::{
+    Change, ManifestRecord, NewManifest, Page, PutManifest, REFERRERS_PAGE, REFERRERS_PAGE_BYTES, Referrer,
+};
+use crate::name::RepositoryName;
+
+pub(super) fn find(
+    db: &Connection,
+    repository: &RepositoryName,
+    digest: &Digest,
+) -> rusqlite::Result<Option<ManifestRecord>> {
+    match repositories::find(db, repository)? {
+        Some(id) => find_in(db, id, digest),
+        None => Ok(None),
+    }
+}
+
+fn find_in(db: &Connection, repository: i64, digest: &Digest) -> rusqlite::Result<Option<ManifestRecord>> {
+    let sql = match digest {
+        Digest::Sha256(_) => {
+            "SELECT sha256, sha512, size, media_type FROM manifests WHERE repository = ?1 AND sha256 = ?2"
+        }
+        Digest::Sha512(_) => {
+            "SELECT sha256, sha512, size, media_type FROM manifests WHERE repository = ?1 AND sha512 = ?2"
+        }
+    };
+    db.prepare_cached(sql)?.query_row((repository, digest.as_bytes()), record).optional()
+}
+
+/// Reads the columns `sha256, sha512, size, media_type`.
+pub(super) fn record(row: &Row<'_>) -> rusqlite::Result<ManifestRecord> {
+    Ok(ManifestRecord {
+        digests: Digests { sha256: sha256(&row.get::<_, Vec<u8>>(0)?)?, sha512: sha512(row.get(1)?)? },
+        size: row.get(2)?,
+        media_type: row.get(3)?,
+    })
+}
+
+/// The SHA-256 of every target, in the order of the references; or why the manifest is refused.
+pub(super) fn resolve(
+    db: &Connection,
+    repository: Option<i64>,
+    references: &[ManifestReference],
+) -> rusqlite::Result<Result<Vec<Sha256>, PutManifest>> {
+    let mut targets = Vec::with_capacity(references.len());
+    let mut missing = Vec::new();
+    for reference in references {
+        let found = match (repository, reference.target) {
+            (None, _) => None,
+            (Some(id), Target::Blob) => {
+                blobs::find_in(db, id, &reference.digest)?.map(|blob| (blob.digests.sha256, blob.size))
+            }
+            (Some(id), Target::Manifest) => {
+                find_in(db, id, &reference.digest)?.map(|child| (child.digests.sha256, child.size))
+            }
+        };
+        match found {
+            None => missing.push(reference.digest),
+            Some((_, actual)) if actual != reference.size => {
+                let (digest, declared) = (reference.digest, reference.size);
+                return Ok(Err(PutManifest::WrongSize { digest, declared, actual }));
+            }
+            Some((sha256, _)) => targets.push(sha256),
+        }
+    }
+    if missing.is_empty() { Ok(Ok(targets)) } else { Ok(Err(PutManifest::Missing(missing))) }
+}
+
+pub(super) fn put(db: &Connection, new: &NewManifest) -> rusqlite::Result<PutManifest> {
+    let known = repositories::find(db, &new.repository)?;
+    let targets = match resolve(db, known, &new.manifest.references)? {
+        Ok(targets) => targets,
+        Err(refused) => return Ok(refused),
+    };
+    let id = repositories::find_or_make(db, &new.repository)?;
+    let digest = new.digests.sha256;
+    let mut log = Log::new(&new.repository, &new.actor);
+    if find_in(db, id, &digest.into())?.is_none() {
+        insert(db, id, new, &targets)?;
+        log.add(Change::ManifestPushed { digest });
+    } else if let Some(sha512) = &new.digests.sha512 {
+        db.prepare_cached("UPDATE manifests SET sha512 = ?3 WHERE repository = ?1 AND sha256 = ?2")?
+            .execute((id, digest.0, sha512.as_slice()))?;
+    }
+    for tag in &new.tags {
+        let previous = tags::set(db, id, tag, &digest)?;
+        if previous != Some(digest) {
+            log.add(Change::TagSet { tag: tag.clone(), digest, previous });
+        }
+    }
+    log.write(db)?;
+    Ok(PutManifest::Stored)
+}
+
+fn insert(db: &Connection, repository: i64, new: &NewManifest, targets: &[Sha256]) -> rusqlite::Result<()> {
+    let annotations = serde_json::to_string(&new.manifest.annotations).map_err(|_| damaged("annotations"))?;
+    db.prepare_cached(
+        "INSERT INTO manifests (repository, sha256, sha512, size, media_type, artifact_type, subject,
+             annotations, created_at) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
+    )?
+    .execute((
+        repository,
+        new.digests.sha256.0,
+        new.digests.sha512.as_ref().map(|bytes| bytes.as_slice()),
+        size(new.size)?,
+        new.manifest.media_type.as_str(),
+        &new.manifest.artifact_type,
+        new.manifest.subject.map(|subject| subject.to_string()),
+        annotations,
+        millis(SystemTime::now()),
+    ))?;
+    let mut insert = db.prepare_cached(
+        "INSERT INTO manifest_references (repository, manifest, target, kind) VALUES (?1, ?2, ?3, ?4)
+         ON CONFLICT DO NOTHING",
+    )?;
+    for (reference, target) in new.manifest.references.iter().zip(targets) {
+        let kind = match reference.target {
+            Target::Blob => "blob",
+            Target::Manifest => "manifest",
+        };
+        insert.execute((repository, new.digests.sha256.0, target.0, kind))?;
+    }
+    Ok(())
+}
+
+pub(super) fn delete(
+    db: &Connection,
+    repository: &RepositoryName,
+    digest: &Digest,
+    actor: &str,
+) -> rusqlite::Result<bool> {
+    let Some(id) = repositories::find(db, repository)? else { return Ok(false) };
+    let Some(manifest) = find_in(db, id, digest)? else { return Ok(false) };
+    let digest = manifest.digests.sha256;
+    let mut log = Log::new(repository, actor);
+    for tag in tags::delete_all_of(db, id, &digest)? {
+        log.add(Change::TagDeleted { tag, digest });
+    }
+    db.prepare_cached("DELETE FROM manifests WHERE repository = ?1 AND sha256 = ?2")?
+        .execute((id, digest.0))?;
+    log.add(Change::ManifestDeleted { digest });
+    log.write(db)?;
+    Ok(true)
+}
+
+pub(super) fn referrers(
+    db: &Connection,
+    repository: &RepositoryName,
+    subject: &Digest,
+    artifact_type: Option<&str>,
+    after: Option<Sha256>,
+) -> rusqlite::Result<Page<Referrer>> {
+    let Some(id) = repositories::find(db, repository)? else {
+        return Ok(Page { items: Vec::new(), more: false });
+    };
+    let mut statement = db.prepare_cached(
+        "SELECT sha256, sha512, size, media_type, artifact_type, annotations FROM manifests
+         WHERE repository = ?1 AND subject = ?2 AND sha256 > ?3 AND (?4 IS NULL OR artifact_type = ?4)
+         ORDER BY sha256",
+    )?;
+    let after = after.map_or(Vec::new(), |sha256| sha256.0.to_vec());
+    let mut rows = statement.query((id, subject.to_string(), after, artifact_type))?;
+    let mut items = Vec::new();
+    let mut bytes = 0;
+    while let Some(row) = rows.next()? {
+        let annotations: String = row.get(5)?;
+        bytes += annotations.len();
+        if !items.is_empty() && (bytes > REFERRERS_PAGE_BYTES || items.len() == REFERRERS_PAGE) {
+            return Ok(Page { items, more: true });
+        }
+        let annotations: BTreeMap<String, String> =
+            serde_json::from_str(&annotations).map_err(|_| damaged("annotations"))?;
+        items.push(Referrer { record: record(row)?, artifact_type: row.get(4)?, annotations });
+    }
+    Ok(Page { items, more: false })
+}

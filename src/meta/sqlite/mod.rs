@@ -1,0 +1,373 @@
+//! Metadata in one SQLite file: write-ahead log, every commit synced, one writer, several readers.
+
+mod blobs;
+mod events;
+mod keys;
+mod manifests;
+mod repositories;
+mod tags;
+mod uploads;
+mod writer;
+
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, SystemTime};
+
+use async_trait::async_trait;
+use metrics::Counter;
+use rusqlite::{Connection, OpenFlags};
+use tokio::sync::Semaphore;
+use tokio::task::spawn_blocking;
+use uuid::Uuid;
+
+use self::writer::Writer;
+use super::migrate::{self, Applied, Migration};
+use super::{
+    BlobRecord, Event, Holder, KeyRecord, ManifestRecord, MetaError, MetaStore, MountSource, NewManifest,
+    Page, PutManifest, Referrer, Upload,
+};
+use crate::access::ReadScope;
+use crate::digest::{Digest, Sha256};
+use crate::manifest::ManifestReference;
+use crate::name::{RepositoryName, Tag};
+use crate::staging::Checkpoint;
+
+const MIGRATIONS: &[Migration] = &[Migration {
+    version: 1,
+    name: "registry",
+    sql: include_str!("../../../migrations/sqlite/0001_registry.sql"),
+}];
+
+/// Connections that read at the same time.
+const READERS: usize = 4;
+
+/// How often the database was asked, for `/metrics` and for tests that count.
+#[derive(Clone)]
+pub struct SqliteCounters {
+    pub reads: Counter,
+    pub writes: Counter,
+}
+
+impl SqliteCounters {
+    /// Counts nothing.
+    pub fn noop() -> Self {
+        Self { reads: Counter::noop(), writes: Counter::noop() }
+    }
+}
+
+/// The SQLite implementation of [`MetaStore`].
+pub struct SqliteMeta {
+    writer: Writer,
+    readers: Arc<Readers>,
+    counters: SqliteCounters,
+}
+
+struct Readers {
+    idle: Mutex<Vec<Connection>>,
+    permits: Semaphore,
+}
+
+impl SqliteMeta {
+    /// Opens or makes the database file, and runs the migrations that it lacks.
+    pub async fn open(path: &Path, counters: SqliteCounters) -> Result<Self, MetaError> {
+        let path = path.to_owned();
+        let (writing, reading) =
+            spawn_blocking(move || connect(&path)).await.map_err(|error| MetaError(error.to_string()))??;
+        let writer = Writer::start(writing).map_err(|error| MetaError(error.to_string()))?;
+        let readers = Readers { permits: Semaphore::new(reading.len()), idle: Mutex::new(reading) };
+        Ok(Self { writer, readers: Arc::new(readers), counters })
+    }
+
+    async fn read<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
+    ) -> Result<T, MetaError> {
+        self.counters.reads.increment(1);
+        let readers = Arc::clone(&self.readers);
+        let permit = readers.permits.acquire().await;
+        let _permit = permit.map_err(|_| MetaError("the store is closed".into()))?;
+        let pool = Arc::clone(&self.readers);
+        let read = spawn_blocking(move || {
+            let taken = pool.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
+            let connection = taken.ok_or_else(|| MetaError("no reading connection is left".into()))?;
+            let answer = work(&connection).map_err(broken);
+            pool.idle.lock().unwrap_or_else(PoisonError::into_inner).push(connection);
+            answer
+        });
+        read.await.map_err(|error| MetaError(error.to_string()))?
+    }
+
+    async fn write<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
+    ) -> Result<T, MetaError> {
+        self.counters.writes.increment(1);
+        self.writer.write(work).await
+    }
+}
+
+fn connect(path: &PathBuf) -> Result<(Connection, Vec<Connection>), MetaError> {
+    let mut writing = Connection::open(path).map_err(broken)?;
+    set_up(&writing).map_err(broken)?;
+    migrate(&mut writing)?;
+    let mut reading = Vec::with_capacity(READERS);
+    for _ in 0..READERS {
+        let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let connection = Connection::open_with_flags(path, flags).map_err(broken)?;
+        set_up(&connection).map_err(broken)?;
+        reading.push(connection);
+    }
+    Ok((writing, reading))
+}
+
+fn set_up(connection: &Connection) -> rusqlite::Result<()> {
+    connection.busy_timeout(Duration::from_secs(5))?;
+    connection.set_prepared_statement_cache_capacity(64);
+    connection.pragma_update(None, "journal_mode", "WAL")?;
+    connection.pragma_update(None, "synchronous", "FULL")?;
+    connection.pragma_update(None, "foreign_keys", true)
+}
+
+fn migrate(connection: &mut Connection) -> Result<(), MetaError> {
+    let transaction =
+        connection.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate).map_err(broken)?;
+    transaction
+        .execute_batch(
+            "CREATE TABLE IF NOT EXISTS schema_migrations (
+                 version INTEGER NOT NULL PRIMARY KEY, name TEXT NOT NULL,
+                 sha256 TEXT NOT NULL, applied_at INTEGER NOT NULL) STRICT",
+        )
+        .map_err(broken)?;
+    let applied = applied(&transaction).map_err(broken)?;
+    for step in migrate::pending(MIGRATIONS, &applied).map_err(|error| MetaError(error.to_string()))? {
+        tracing::info!(version = step.version, name = step.name, "migrating the database");
+        transaction.execute_batch(step.sql).map_err(broken)?;
+        transaction
+            .execute(
+                "INSERT INTO schema_migrations VALUES (?1, ?2, ?3, ?4)",
+                (step.version, step.name, step.sha256().hex(), millis(SystemTime::now())),
+            )
+            .map_err(broken)?;
+    }
+    transaction.commit().map_err(broken)
+}
+
+fn applied(connection: &Connection) -> rusqlite::Result<Vec<Applied>> {
+    let mut statement =
+        connection.prepare("SELECT version, sha256 FROM schema_migrations ORDER BY version")?;
+    let rows = statement.query_map((), |row| Ok(Applied { version: row.get(0)?, sha256: row.get(1)? }))?;
+    rows.collect()
+}
+
+#[async_trait]
+impl MetaStore for SqliteMeta {
+    async fn probe(&self) -> Result<(), MetaError> {
+        self.read(|db| db.query_row("SELECT 1 FROM schema_migrations", (), |_| Ok(()))).await
+    }
+
+    async fn blob(
+        &self,
+        repository: &RepositoryName,
+        digest: &Digest,
+    ) -> Result<Option<BlobRecord>, MetaError> {
+        let (repository, digest) = (repository.clone(), *digest);
+        self.read(move |db| blobs::find(db, &repository, &digest)).await
+    }
+
+    async fn link_blob(
+        &self,
+        repository: &RepositoryName,
+        blob: BlobRecord,
+        upload: Option<Uuid>,
+    ) -> Result<(), MetaError> {
+        let repository = repository.clone();
+        self.write(move |db| blobs::link(db, &repository, &blob, upload)).await
+    }
+
+    async fn mount_blob(
+        &self,
+        repository: &RepositoryName,
+        digest: &Digest,
+        source: MountSource,
+    ) -> Result<Option<BlobRecord>, MetaError> {
+        let (repository, digest) = (repository.clone(), *digest);
+        self.write(move |db| blobs::mount(db, &repository, &digest, &source)).await
+    }
+
+    async fn unlink_blob(
+        &self,
+        repository: &RepositoryName,
+        digest: &Digest,
+        actor: &str,
+    ) -> Result<bool, MetaError> {
+        let (repository, digest, actor) = (repository.clone(), *digest, actor.to_owned());
+        self.write(move |db| blobs::unlink(db, &repository, &digest, &actor)).await
+    }
+
+    async fn manifest(
+        &self,
+        repository: &RepositoryName,
+        digest: &Digest,
+    ) -> Result<Option<ManifestRecord>, MetaError> {
+        let (repository, digest) = (repository.clone(), *digest);
+        self.read(move |db| manifests::find(db, &repository, &digest)).await
+    }
+
+    async fn tag(&self, repository: &RepositoryName, tag: &Tag) -> Result<Option<ManifestRecord>, MetaError> {
+        let (repository, tag) = (repository.clone(), tag.clone());
+        self.read(move |db| tags::find(db, &repository, &tag)).await
+    }
+
+    async fn holder(&self, sha256: &Sha256, scope: &ReadScope) -> Result<Option<Holder>, MetaError> {
+        let (sha256, scope) = (*sha256, scope.clone());
+        self.read(move |db| repositories::holder(db, &sha256, &scope)).await
+    }
+
+    async fn check_references(
+        &self,
+        repository: &RepositoryName,
+        references: &[ManifestReference],
+    ) -> Result<PutManifest, MetaError> {
+        let (repository, references) = (repository.clone(), references.to_vec());
+        self.read(move |db| {
+            let id = repositories::find(db, &repository)?;
+            Ok(manifests::resolve(db, id, &references)?
+                .map_or_else(|refused| refused, |_| PutManifest::Stored))
+        })
+        .await
+    }
+
+    async fn put_manifest(&self, new: NewManifest) -> Result<PutManifest, MetaError> {
+        self.write(move |db| manifests::put(db, &new)).await
+    }
+
+    async fn delete_manifest(
+        &self,
+        repository: &RepositoryName,
+        digest: &Digest,
+        actor: &str,
+    ) -> Result<bool, MetaError> {
+        let (repository, digest, actor) = (repository.clone(), *digest, actor.to_owned());
+        self.write(move |db| manifests::delete(db, &repository, &digest, &actor)).await
+    }
+
+    async fn delete_tag(
+        &self,
+        repository: &RepositoryName,
+        tag: &Tag,
+        actor: &str,
+    ) -> Result<bool, MetaError> {
+        let (repository, tag, actor) = (repository.clone(), tag.clone(), actor.to_owned());
+        self.write(move |db| tags::delete(db, &repository, &tag, &actor)).await
+    }
+
+    async fn tags(
+        &self,
+        repository: &RepositoryName,
+        after: Option<&str>,
+        limit: usize,
+    ) -> Result<Option<Page<Tag>>, MetaError> {
+        let (repository, after) = (repository.clone(), after.unwrap_or_default().to_owned());
+        self.read(move |db| tags::list(db, &repository, &after, limit)).await
+    }
+
+    async fn referrers(
+        &self,
+        repository: &RepositoryName,
+        subject: &Digest,
+        artifact_type: Option<&str>,
+        after: Option<Sha256>,
+    ) -> Result<Page<Referrer>, MetaError> {
+        let (repository, subject) = (repository.clone(), *subject);
+        let artifact_type = artifact_type.map(str::to_owned);
+        self.read(move |db| manifests::referrers(db, &repository, &subject, artifact_type.as_deref(), after))
+            .await
+    }
+
+    async fn repositories(
+        &self,
+        scope: &ReadScope,
+        after: Option<&str>,
+        limit: usize,
+    ) -> Result<Page<RepositoryName>, MetaError> {
+        let (scope, after) = (scope.clone(), after.unwrap_or_default().to_owned());
+        self.read(move |db| repositories::list(db, &scope, &after, limit)).await
+    }
+
+    async fn create_upload(&self, upload: Upload) -> Result<(), MetaError> {
+        self.write(move |db| uploads::create(db, &upload)).await
+    }
+
+    async fn upload(&self, id: Uuid) -> Result<Option<Upload>, MetaError> {
+        self.read(move |db| uploads::find(db, id)).await
+    }
+
+    async fn checkpoint_upload(&self, id: Uuid, checkpoint: Checkpoint) -> Result<bool, MetaError> {
+        self.write(move |db| uploads::checkpoint(db, id, &checkpoint)).await
+    }
+
+    async fn drop_upload(&self, id: Uuid) -> Result<bool, MetaError> {
+        self.write(move |db| uploads::drop(db, id)).await
+    }
+
+    async fn expire_upload(&self, id: Uuid, idle: Duration) -> Result<bool, MetaError> {
+        self.write(move |db| uploads::expire(db, id, idle)).await
+    }
+
+    async fn stale_uploads(&self, idle: Duration, limit: usize) -> Result<Vec<Uuid>, MetaError> {
+        self.read(move |db| uploads::stale(db, idle, limit)).await
+    }
+
+    async fn events(&self, catalog: &str, after: u64, limit: usize) -> Result<Vec<Event>, MetaError> {
+        let catalog = catalog.to_owned();
+        self.read(move |db| events::list(db, &catalog, after, limit)).await
+    }
+
+    async fn ensure_key(
+        &self,
+        purpose: &str,
+        candidate: KeyRecord,
+        replace: bool,
+    ) -> Result<Vec<KeyRecord>, MetaError> {
+        let purpose = purpose.to_owned();
+        self.write(move |db| keys::ensure(db, &purpose, &candidate, replace)).await
+    }
+}
+
+fn broken(error: rusqlite::Error) -> MetaError {
+    MetaError(error.to_string())
+}
+
+/// Milliseconds since 1970; times before that do not occur.
+fn millis(time: SystemTime) -> i64 {
+    let since = time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
+}
+
+fn time(millis: i64) -> SystemTime {
+    SystemTime::UNIX_EPOCH + Duration::from_millis(millis.try_into().unwrap_or(0))
+}
+
+/// A row holds what no write of ours puts there.
+fn damaged(what: &'static str) -> rusqlite::Error {
+    rusqlite::Error::ToSqlConversionFailure(format!("a row holds {what} that is not valid").into())
+}
+
+fn sha256(bytes: &[u8]) -> rusqlite::Result<Sha256> {
+    Sha256::from_slice(bytes).ok_or_else(|| damaged("a SHA-256"))
+}
+
+fn sha512(bytes: Option<Vec<u8>>) -> rusqlite::Result<Option<[u8; 64]>> {
+    bytes.map(|bytes| bytes.try_into().map_err(|_| damaged("a SHA-512"))).transpose()
+}
+
+fn size(bytes: u64) -> rusqlite::Result<i64> {
+    i64::try_from(bytes).map_err(|_| damaged("a size"))
+}
+
+/// Cuts a list that was read with one row too many.
+fn page<T>(mut items: Vec<T>, limit: usize) -> Page<T> {
+    let more = items.len() > limit;
+    items.truncate(limit);
+    Page { items, more }
+}

@@ -1,0 +1,102 @@
+//! Tags of a repository.
+
+use std::time::SystemTime;
+
+use rusqlite::{Connection, OptionalExtension};
+
+use super::events::Log;
+use super::{damaged, manifests, millis, page, repositories, sha256};
+use crate::digest::Sha256;
+use crate::meta::{Change, ManifestRecord, Page};
+use crate::name::{RepositoryName, Tag};
+
+pub(super) fn find(
+    db: &Connection,
+    repository: &RepositoryName,
+    tag: &Tag,
+) -> rusqlite::Result<Option<ManifestRecord>> {
+    db.prepare_cached(
+        "SELECT m.sha256, m.sha512, m.size, m.media_type
+         FROM repositories AS r
+         JOIN tags AS t ON t.repository = r.id
+         JOIN manifests AS m ON m.repository = r.id AND m.sha256 = t.manifest
+         WHERE r.name = ?1 AND t.tag = ?2",
+    )?
+    .query_row((repository.as_str(), tag.as_str()), manifests::record)
+    .optional()
+}
+
+/// Points the tag to a manifest of the repository, and returns what it pointed to before.
+pub(super) fn set(
+    db: &Connection,
+    repository: i64,
+    tag: &Tag,
+    manifest: &Sha256,
+) -> rusqlite::Result<Option<Sha256>> {
+    let previous = target(db, repository, tag)?;
+    if previous != Some(*manifest) {
+        db.prepare_cached(
+            "INSERT INTO tags (repository, tag, manifest, updated_at) VALUES (?1, ?2, ?3, ?4)
+             ON CONFLICT (repository, tag)
+             DO UPDATE SET manifest = excluded.manifest, updated_at = excluded.updated_at",
+        )?
+        .execute((repository, tag.as_str(), manifest.0, millis(SystemTime::now())))?;
+    }
+    Ok(previous)
+}
+
+fn target(db: &Connection, repository: i64, tag: &Tag) -> rusqlite::Result<Option<Sha256>> {
+    db.prepare_cached("SELECT manifest FROM tags WHERE repository = ?1 AND tag = ?2")?
+        .query_row((repository, tag.as_str()), |row| row.get::<_, Vec<u8>>(0))
+        .optional()?
+        .map(|bytes| sha256(&bytes))
+        .transpose()
+}
+
+pub(super) fn delete(
+    db: &Connection,
+    repository: &RepositoryName,
+    tag: &Tag,
+    actor: &str,
+) -> rusqlite::Result<bool> {
+    let Some(id) = repositories::find(db, repository)? else { return Ok(false) };
+    let Some(digest) = target(db, id, tag)? else { return Ok(false) };
+    db.prepare_cached("DELETE FROM tags WHERE repository = ?1 AND tag = ?2")?.execute((id, tag.as_str()))?;
+    let mut log = Log::new(repository, actor);
+    log.add(Change::TagDeleted { tag: tag.clone(), digest });
+    log.write(db)?;
+    Ok(true)
+}
+
+/// Deletes every tag of a manifest, and returns them in order.
+pub(super) fn delete_all_of(
+    db: &Connection,
+    repository: i64,
+    manifest: &Sha256,
+) -> rusqlite::Result<Vec<Tag>> {
+    let mut statement =
+        db.prepare_cached("SELECT tag FROM tags WHERE repository = ?1 AND manifest = ?2 ORDER BY tag")?;
+    let rows = statement.query_map((repository, manifest.0), |row| row.get::<_, String>(0))?;
+    let tags = rows.map(|row| parse(&row?)).collect::<rusqlite::Result<Vec<_>>>()?;
+    db.prepare_cached("DELETE FROM tags WHERE repository = ?1 AND manifest = ?2")?
+        .execute((repository, manifest.0))?;
+    Ok(tags)
+}
+
+pub(super) fn list(
+    db: &Connection,
+    repository: &RepositoryName,
+    after: &str,
+    limit: usize,
+) -> rusqlite::Result<Option<Page<Tag>>> {
+    let Some(id) = repositories::find(db, repository)? else { return Ok(None) };
+    let mut statement =
+        db.prepare_cached("SELECT tag FROM tags WHERE repository = ?1 AND tag > ?2 ORDER BY tag LIMIT ?3")?;
+    let rows = statement.query_map((id, after, limit.saturating_add(1)), |row| row.get::<_, String>(0))?;
+    let tags = rows.map(|row| parse(&row?)).collect::<rusqlite::Result<Vec<_>>>()?;
+    Ok(Some(page(tags, limit)))
+}
+
+fn parse(text: &str) -> rusqlite::Result<Tag> {
+    text.parse().map_err(|_| damaged("a tag"))
+}

@@ -1,0 +1,35 @@
+//! Deleting: links and tags go at once; bytes stay until nothing links them any more.
+
+use super::{Registry, RegistryError, actor};
+use crate::access::Caller;
+use crate::digest::Digest;
+use crate::name::{Reference, RepositoryName};
+
+impl Registry {
+    /// Deletes a tag, or a manifest with all its tags. `false`: there was none.
+    pub async fn delete_manifest(
+        &self,
+        caller: &Caller,
+        repository: &RepositoryName,
+        reference: &Reference,
+    ) -> Result<bool, RegistryError> {
+        let deleted = match reference {
+            Reference::Digest(digest) => self.meta.delete_manifest(repository, digest, actor(caller)).await,
+            Reference::Tag(tag) => self.meta.delete_tag(repository, tag, actor(caller)).await,
+        };
+        self.cache.deleted(repository);
+        Ok(deleted?)
+    }
+
+    /// Removes a blob from a repository. `false`: it was not there.
+    pub async fn delete_blob(
+        &self,
+        caller: &Caller,
+        repository: &RepositoryName,
+        digest: &Digest,
+    ) -> Result<bool, RegistryError> {
+        let deleted = self.meta.unlink_blob(repository, digest, actor(caller)).await;
+        self.cache.deleted(repository);
+        Ok(deleted?)
+    }
+}

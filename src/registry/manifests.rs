@@ -1,0 +1,91 @@
+//! Pushing manifests: read strictly, stored as they came, visible with everything that belongs to them.
+
+use bytes::Bytes;
+
+use super::{Refusal, Registry, RegistryError, actor};
+use crate::access::Caller;
+use crate::digest::{Algorithm, Digest};
+use crate::manifest::{self, Manifest};
+use crate::media_type::MediaType;
+use crate::meta::{NewManifest, PutManifest};
+use crate::name::{Reference, RepositoryName, Tag};
+use crate::staging::Staged;
+
+/// A manifest that came in.
+#[derive(Debug, Clone)]
+pub struct ManifestPush {
+    pub repository: RepositoryName,
+    pub reference: Reference,
+    /// Tags beside the reference.
+    pub tags: Vec<Tag>,
+    pub content_type: Option<MediaType>,
+    pub bytes: Bytes,
+}
+
+/// What the answer to a manifest push tells.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PushedManifest {
+    /// In the algorithm of the reference.
+    pub digest: Digest,
+    pub subject: Option<Digest>,
+}
+
+impl Registry {
+    /// Stores a manifest and points tags to it, all or nothing.
+    pub async fn push_manifest(
+        &self,
+        caller: &Caller,
+        push: ManifestPush,
+    ) -> Result<PushedManifest, RegistryError> {
+        let ManifestPush { repository, reference, mut tags, content_type, bytes } = push;
+        let algorithm = match &reference {
+            Reference::Digest(digest) => digest.algorithm(),
+            Reference::Tag(_) => Algorithm::Sha256,
+        };
+        let staged = self.stage_manifest(bytes.clone(), algorithm).await?;
+        let computed = staged.digests().get(algorithm).unwrap_or(staged.digests().sha256.into());
+        match reference {
+            Reference::Digest(digest) if digest != computed => {
+                return Err(Refusal::DigestMismatch { computed }.into());
+            }
+            Reference::Digest(_) => {}
+            Reference::Tag(tag) => tags.push(tag),
+        }
+        let manifest = Manifest::parse(&bytes, content_type.as_ref()).map_err(Refusal::Manifest)?;
+        let subject = manifest.subject;
+
+        // Asked before the bytes are stored, so that a refused manifest leaves nothing behind; the
+        // transaction below asks again, and its answer counts.
+        stored(self.meta.check_references(&repository, &manifest.references).await?)?;
+        self.blobs.put(&staged).await?;
+        let new = NewManifest {
+            repository: repository.clone(),
+            digests: *staged.digests(),
+            size: staged.size(),
+            manifest,
+            tags,
+            actor: actor(caller).to_owned(),
+        };
+        let outcome = self.meta.put_manifest(new).await;
+        // Also when it failed: an answer that was lost may stand for a write that was done.
+        self.cache.tag_written(&repository);
+        stored(outcome?)?;
+        Ok(PushedManifest { digest: computed, subject })
+    }
+
+    async fn stage_manifest(&self, bytes: Bytes, algorithm: Algorithm) -> Result<Staged, RegistryError> {
+        let mut intake = self.staging.begin(algorithm, manifest::SIZE_LIMIT as u64).await?;
+        intake.write(bytes).await?;
+        Ok(intake.finish(algorithm).await?)
+    }
+}
+
+fn stored(outcome: PutManifest) -> Result<(), Refusal> {
+    match outcome {
+        PutManifest::Stored => Ok(()),
+        PutManifest::Missing(digests) => Err(Refusal::ManifestReferences(digests)),
+        PutManifest::WrongSize { digest, declared, actual } => {
+            Err(Refusal::DescriptorSize { digest, declared, actual })
+        }
+    }
+}

@@ -1,0 +1,27 @@
+//! Mounting: linking a blob from another repository without sending it again.
+
+use super::{Registry, RegistryError};
+use crate::access::{Action, Caller, Verdict};
+use crate::digest::Digest;
+use crate::meta::MountSource;
+use crate::name::RepositoryName;
+
+impl Registry {
+    /// Links the blob if the caller may read it where it is. `false` tells nothing about why not.
+    pub async fn mount(
+        &self,
+        caller: &Caller,
+        repository: &RepositoryName,
+        digest: &Digest,
+        from: Option<&RepositoryName>,
+    ) -> Result<bool, RegistryError> {
+        let source = match from {
+            Some(from) if self.policy.may(caller, Action::Pull, from) == Verdict::Allowed => {
+                MountSource::Repository(from.clone())
+            }
+            Some(_) => return Ok(false),
+            None => MountSource::Scope(self.policy.readable(caller)),
+        };
+        Ok(self.meta.mount_blob(repository, digest, source).await?.is_some())
+    }
+}

@@ -1,0 +1,137 @@
+//! Pulling: the link first, from memory when warm; the bytes only when they are really sent.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use super::cache::SMALL_BLOB;
+use super::{Fault, Registry, RegistryError};
+use crate::access::Caller;
+use crate::blob::{Blob, BlobError, Content};
+use crate::digest::{Digest, Sha256};
+use crate::meta::ManifestRecord;
+use crate::name::{Reference, RepositoryName};
+
+/// Bytes that a repository links.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Found {
+    /// The digest to answer with: the one that was asked for.
+    pub digest: Digest,
+    pub sha256: Sha256,
+    pub size: u64,
+}
+
+/// A manifest that a repository has.
+#[derive(Debug, Clone)]
+pub struct FoundManifest {
+    pub found: Found,
+    pub record: Arc<ManifestRecord>,
+}
+
+/// Bytes that some repository links which the caller may read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Immutable {
+    pub found: Found,
+    /// Whether everybody may read them.
+    pub public: bool,
+}
+
+impl Registry {
+    /// A blob of a repository. The caller's right to read the repository was decided before.
+    pub async fn blob(
+        &self,
+        repository: &RepositoryName,
+        digest: &Digest,
+    ) -> Result<Option<Found>, RegistryError> {
+        let record = self.cache.blob(repository, digest, self.meta.blob(repository, digest)).await?;
+        Ok(record.map(|record| Found { digest: *digest, sha256: record.digests.sha256, size: record.size }))
+    }
+
+    /// A manifest of a repository, by tag or digest.
+    pub async fn manifest(
+        &self,
+        repository: &RepositoryName,
+        reference: &Reference,
+    ) -> Result<Option<FoundManifest>, RegistryError> {
+        let record = match reference {
+            Reference::Digest(digest) => {
+                let read = async { Ok(self.meta.manifest(repository, digest).await?.map(Arc::new)) };
+                self.cache.manifest(repository, digest, read).await
+            }
+            Reference::Tag(tag) => {
+                let read = async { Ok(self.meta.tag(repository, tag).await?.map(Arc::new)) };
+                self.cache.tag(repository, tag, read).await
+            }
+        };
+        let record: Option<Arc<ManifestRecord>> = record.map_err(Fault::Meta)?;
+        Ok(record.map(|record| {
+            let digest = match reference {
+                Reference::Digest(digest) => *digest,
+                Reference::Tag(_) => record.digest(),
+            };
+            let found = Found { digest, sha256: record.digests.sha256, size: record.size };
+            FoundManifest { found, record }
+        }))
+    }
+
+    /// Bytes by their digest alone: found only through a repository that the caller may read (P3).
+    pub async fn immutable(
+        &self,
+        caller: &Caller,
+        digest: &Sha256,
+    ) -> Result<Option<Immutable>, RegistryError> {
+        let public = |holder: &crate::meta::Holder| self.policy.is_public(&holder.repository);
+        let scope = self.policy.readable(caller);
+        let read = async {
+            // A public holder is looked for first, so that the answer may be kept by shared caches.
+            match self.meta.holder(digest, &self.policy.public()).await? {
+                Some(holder) => Ok(Some(holder)),
+                None if caller.is_anonymous() => Ok(None),
+                None => self.meta.holder(digest, &scope).await,
+            }
+        };
+        let acceptable = |holder: &crate::meta::Holder| scope.contains(&holder.repository);
+        let holder = self.cache.holder(digest, acceptable, read).await.map_err(Fault::Meta)?;
+        Ok(holder.map(|holder| Immutable {
+            public: public(&holder),
+            found: Found { digest: Digest::Sha256(*digest), sha256: *digest, size: holder.size },
+        }))
+    }
+
+    /// The bytes of something that was found: from memory, from an open file, or from the store.
+    pub async fn content(&self, found: &Found) -> Result<Blob, RegistryError> {
+        if found.size <= SMALL_BLOB {
+            let bytes = self.small(found).await?;
+            return Ok(Blob { size: found.size, content: Content::Memory(bytes) });
+        }
+        let load = self.cache.files.try_get_with(found.sha256, self.load(found));
+        Ok(load.await.map_err(Fault::Shared)?)
+    }
+
+    /// The bytes of a manifest, always through memory.
+    pub async fn manifest_bytes(&self, found: &Found) -> Result<Bytes, RegistryError> {
+        self.small(found).await
+    }
+
+    async fn small(&self, found: &Found) -> Result<Bytes, RegistryError> {
+        if let Some(bytes) = self.cache.bytes.get(&found.sha256).await {
+            return Ok(bytes);
+        }
+        let load = async {
+            let bytes = self.load(found).await?.read().await?;
+            if Sha256::of(&bytes) != found.sha256 {
+                return Err(Fault::Damaged(found.sha256));
+            }
+            Ok(bytes)
+        };
+        Ok(self.cache.bytes.try_get_with(found.sha256, load).await.map_err(Fault::Shared)?)
+    }
+
+    async fn load(&self, found: &Found) -> Result<Blob, Fault> {
+        let opened = self.blobs.open(&found.sha256).await;
+        let blob = opened.map_err(|error: BlobError| Fault::Blob(error))?;
+        let blob = blob.ok_or(Fault::BytesMissing(found.sha256))?;
+        // A file of another length can't be the blob. It is never sent as if it were.
+        if blob.size == found.size { Ok(blob) } else { Err(Fault::Damaged(found.sha256)) }
+    }
+}

@@ -1,0 +1,262 @@
+//! Pushing blobs: at once, or in an upload session that survives a restart.
+
+use uuid::Uuid;
+
+use super::{Refusal, Registry, RegistryError, actor};
+use crate::access::Caller;
+use crate::digest::{Algorithm, Digest};
+use crate::meta::{BlobRecord, Upload};
+use crate::name::RepositoryName;
+use crate::staging::{Checkpoint, Intake, Source, Staged, StagingError};
+
+/// While a long chunk comes in, what has arrived is made durable after every so many bytes.
+const CHECKPOINT_BYTES: u64 = 64 * 1024 * 1024;
+
+/// The place of a chunk in its blob, both ends included.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ChunkRange {
+    pub first: u64,
+    pub last: u64,
+}
+
+impl ChunkRange {
+    pub fn length(&self) -> u64 {
+        self.last - self.first + 1
+    }
+}
+
+impl Registry {
+    /// Pushes a whole blob in one request.
+    pub async fn push_blob(
+        &self,
+        repository: &RepositoryName,
+        digest: &Digest,
+        source: &mut dyn Source,
+    ) -> Result<(), RegistryError> {
+        let mut intake = self.staging.begin(digest.algorithm(), self.limits.max_blob_bytes).await?;
+        intake.drain(source).await?;
+        let staged = intake.finish(digest.algorithm()).await?;
+        check_digest(&staged, digest)?;
+        self.admit(repository, &staged, None).await
+    }
+
+    /// Opens an upload session.
+    pub async fn start_upload(
+        &self,
+        caller: &Caller,
+        repository: &RepositoryName,
+        algorithm: Algorithm,
+    ) -> Result<Uuid, RegistryError> {
+        let id = Uuid::now_v7();
+        let upload = Upload {
+            id,
+            repository: repository.clone(),
+            subject: actor(caller).to_owned(),
+            checkpoint: Checkpoint::start(algorithm),
+        };
+        self.meta.create_upload(upload).await?;
+        Ok(id)
+    }
+
+    /// How many bytes of a session are durable.
+    pub async fn upload_offset(
+        &self,
+        caller: &Caller,
+        repository: &RepositoryName,
+        id: Uuid,
+    ) -> Result<u64, RegistryError> {
+        Ok(self.own_upload(caller, repository, id).await?.checkpoint.offset)
+    }
+
+    /// Adds a chunk to a session and returns how many bytes it has then. They are durable.
+    pub async fn append(
+        &self,
+        caller: &Caller,
+        repository: &RepositoryName,
+        id: Uuid,
+        range: Option<ChunkRange>,
+        source: &mut dyn Source,
+    ) -> Result<u64, RegistryError> {
+        let _claim = self.sessions.claim(id).await?;
+        let mut intake = self.receive(caller, repository, id, range, source).await?;
+        let checkpoint = intake.checkpoint().await?;
+        self.record(id, checkpoint).await?;
+        Ok(intake.received())
+    }
+
+    /// Adds the last chunk, which may be empty, and turns the session into a blob.
+    pub async fn finish_upload(
+        &self,
+        caller: &Caller,
+        repository: &RepositoryName,
+        id: Uuid,
+        range: Option<ChunkRange>,
+        digest: &Digest,
+        source: &mut dyn Source,
+    ) -> Result<(), RegistryError> {
+        let _claim = self.sessions.claim(id).await?;
+        let intake = self.receive(caller, repository, id, range, source).await?;
+        let staged = intake.finish(digest.algorithm()).await?;
+        if let Err(mismatch) = check_digest(&staged, digest) {
+            // More bytes can't mend it, so the session ends here.
+            self.end_upload(id).await?;
+            return Err(mismatch.into());
+        }
+        self.admit(repository, &staged, Some(id)).await?;
+        self.discard(id).await;
+        Ok(())
+    }
+
+    /// Ends a session and drops its bytes.
+    pub async fn cancel_upload(
+        &self,
+        caller: &Caller,
+        repository: &RepositoryName,
+        id: Uuid,
+    ) -> Result<(), RegistryError> {
+        let _claim = self.sessions.claim(id).await?;
+        self.own_upload(caller, repository, id).await?;
+        self.end_upload(id).await
+    }
+
+    /// Bytes first, then the row (P2).
+    async fn admit(
+        &self,
+        repository: &RepositoryName,
+        staged: &Staged,
+        upload: Option<Uuid>,
+    ) -> Result<(), RegistryError> {
+        self.blobs.put(staged).await?;
+        let record = BlobRecord { digests: *staged.digests(), size: staged.size() };
+        self.meta.link_blob(repository, record, upload).await?;
+        Ok(())
+    }
+
+    /// A session of somebody else, or of another repository, is unknown.
+    async fn own_upload(
+        &self,
+        caller: &Caller,
+        repository: &RepositoryName,
+        id: Uuid,
+    ) -> Result<Upload, RegistryError> {
+        let upload = self.meta.upload(id).await?;
+        let own = upload.filter(|up| up.subject == actor(caller) && up.repository == *repository);
+        Ok(own.ok_or(Refusal::UploadUnknown)?)
+    }
+
+    /// Takes the body of a chunk into the session's file.
+    async fn receive(
+        &self,
+        caller: &Caller,
+        repository: &RepositoryName,
+        id: Uuid,
+        range: Option<ChunkRange>,
+        source: &mut dyn Source,
+    ) -> Result<Intake, RegistryError> {
+        let upload = self.own_upload(caller, repository, id).await?;
+        let offset = upload.checkpoint.offset;
+        if range.is_some_and(|range| range.first != offset) {
+            return Err(Refusal::ChunkOutOfOrder { offset }.into());
+        }
+        let mut intake = self.open_intake(&upload).await?;
+        match self.take(id, &mut intake, range, source).await {
+            Ok(()) => {}
+            // What came before the connection broke is kept: the client can ask and go on from there.
+            Err(error @ RegistryError::Refused(Refusal::Body(_))) => {
+                let checkpoint = intake.checkpoint().await?;
+                self.record(id, checkpoint).await?;
+                return Err(error);
+            }
+            Err(error @ RegistryError::Refused(Refusal::BlobTooLarge { .. })) => {
+                self.end_upload(id).await?;
+                return Err(error);
+            }
+            Err(error) => return Err(error),
+        }
+        if let Some(range) = range
+            && intake.received() != range.last + 1
+        {
+            return Err(Refusal::ChunkLength { announced: range.length() }.into());
+        }
+        Ok(intake)
+    }
+
+    async fn open_intake(&self, upload: &Upload) -> Result<Intake, RegistryError> {
+        let limit = self.limits.max_blob_bytes;
+        if upload.checkpoint.offset == 0 {
+            let algorithm = algorithm_of(&upload.checkpoint);
+            return Ok(self.staging.begin_session(upload.id, algorithm, limit).await?);
+        }
+        match self.staging.resume(upload.id, &upload.checkpoint, limit).await? {
+            Some(intake) => Ok(intake),
+            None => {
+                tracing::warn!(id = %upload.id, "the bytes of an upload session are gone");
+                self.end_upload(upload.id).await?;
+                Err(Refusal::UploadUnknown.into())
+            }
+        }
+    }
+
+    async fn take(
+        &self,
+        id: Uuid,
+        intake: &mut Intake,
+        range: Option<ChunkRange>,
+        source: &mut dyn Source,
+    ) -> Result<(), RegistryError> {
+        let mut durable = intake.received();
+        while let Some(piece) = source.next().await.map_err(StagingError::Source)? {
+            if let Some(range) = range
+                && intake.received() + piece.len() as u64 > range.last + 1
+            {
+                return Err(Refusal::ChunkLength { announced: range.length() }.into());
+            }
+            intake.write(piece).await?;
+            if intake.received() - durable >= CHECKPOINT_BYTES {
+                let checkpoint = intake.checkpoint().await?;
+                self.record(id, checkpoint).await?;
+                durable = intake.received();
+            }
+        }
+        Ok(())
+    }
+
+    async fn record(&self, id: Uuid, checkpoint: Checkpoint) -> Result<(), RegistryError> {
+        match self.meta.checkpoint_upload(id, checkpoint).await? {
+            true => Ok(()),
+            false => Err(Refusal::UploadUnknown.into()),
+        }
+    }
+
+    /// The row goes before its bytes do.
+    pub(super) async fn end_upload(&self, id: Uuid) -> Result<(), RegistryError> {
+        self.meta.drop_upload(id).await?;
+        self.discard(id).await;
+        Ok(())
+    }
+
+    /// Bytes without a session are harmless; the next sweep finds what stays here.
+    pub(super) async fn discard(&self, id: Uuid) {
+        if let Err(error) = self.staging.discard(id).await {
+            tracing::warn!(%id, %error, "the bytes of an ended upload session could not be removed");
+        }
+    }
+}
+
+fn check_digest(staged: &Staged, asked: &Digest) -> Result<(), Refusal> {
+    let computed = staged.digests().get(asked.algorithm());
+    match computed {
+        Some(computed) if computed == *asked => Ok(()),
+        other => Err(Refusal::DigestMismatch {
+            computed: other.unwrap_or(Digest::Sha256(staged.digests().sha256)),
+        }),
+    }
+}
+
+/// Which algorithm a session without bytes was opened for.
+fn algorithm_of(checkpoint: &Checkpoint) -> Algorithm {
+    match crate::digest::Hasher::restore(&checkpoint.hash_state) {
+        Some(hasher) if hasher.computes(Algorithm::Sha512) => Algorithm::Sha512,
+        Some(_) | None => Algorithm::Sha256,
+    }
+}
