@@ -1,9 +1,12 @@
 //! Quire: a content-addressed registry for plugin artifacts. `ARCHITECTURE.md` is the map.
 
 pub mod access;
+pub mod app;
 pub mod blob;
+pub mod cli;
 pub mod config;
 pub mod digest;
+pub mod http;
 pub mod manifest;
 pub mod media_type;
 pub mod meta;
@@ -11,4 +14,5 @@ pub mod name;
 pub mod registry;
 pub mod staging;
 pub mod strict_json;
+pub mod telemetry;
 pub mod token;

@@ -1,1 +1,27 @@
-fn main() {}
+//! The program: arguments and environment in, exit code out.
+
+use std::process::ExitCode;
+
+use anyhow::Context;
+
+fn main() -> ExitCode {
+    match run() {
+        Ok(code) => code.into(),
+        Err(error) => {
+            anstream::eprintln!("quire: {error:#}");
+            quire::cli::EXIT_USAGE.into()
+        }
+    }
+}
+
+fn run() -> anyhow::Result<u8> {
+    let environment = std::env::vars_os()
+        .filter_map(|(name, value)| name.into_string().ok().map(|name| (name, value)))
+        .filter(|(name, _)| name.starts_with("QUIRE_"))
+        .map(|(name, value)| {
+            let value = value.into_string().ok().with_context(|| format!("{name} is not UTF-8"))?;
+            Ok((name, value))
+        })
+        .collect::<anyhow::Result<_>>()?;
+    Ok(quire::cli::run(std::env::args_os(), &environment)?)
+}

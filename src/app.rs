@@ -1,0 +1,207 @@
+//! The composition root: a configuration becomes stores, a registry and a server, and jobs beside it.
+
+use std::fs::{self, File, TryLockError};
+use std::io;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
+
+use thiserror::Error;
+use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
+
+use crate::access::Policy;
+use crate::blob::BlobStore;
+use crate::blob::local::LocalStore;
+use crate::config::Config;
+use crate::digest;
+use crate::http::route::RouteKind;
+use crate::http::{Credentials, Server, serve};
+use crate::meta::sqlite::SqliteMeta;
+use crate::meta::{KeyRecord, MetaError, MetaStore};
+use crate::registry::{Limits, Registry};
+use crate::staging::Staging;
+use crate::telemetry::Telemetry;
+use crate::token::{
+    AdminToken, SigningKey, TOKEN_LIFE, TokenError, Tokens, VerifyingKey, load_or_make_admin_token,
+};
+
+/// Why a server did not start.
+#[derive(Debug, Error)]
+pub enum StartError {
+    #[error("this build or processor computes wrong digests: {0}")]
+    SelfTest(&'static str),
+    #[error("{path}: {error}")]
+    Folder { path: PathBuf, error: io::Error },
+    #[error("{0}: another quire is using this folder")]
+    InUse(PathBuf),
+    #[error(transparent)]
+    Meta(#[from] MetaError),
+    #[error(transparent)]
+    Token(#[from] TokenError),
+    #[error("cannot listen on {address}: {error}")]
+    Listen { address: SocketAddr, error: io::Error },
+}
+
+/// A server that is ready to run.
+pub struct App {
+    server: Arc<Server>,
+    listener: TcpListener,
+    drain: Duration,
+    sweep_every: Duration,
+    started: Instant,
+    /// Set when the admin token was made by this start: it is shown once.
+    new_admin_token: Option<String>,
+    admin_token_path: PathBuf,
+    /// Held for as long as the server lives.
+    _lock: File,
+}
+
+impl App {
+    /// Opens or makes everything below the data folder, and binds the address.
+    pub async fn start(config: &Config) -> Result<Self, StartError> {
+        Self::start_with(config, |store| store).await
+    }
+
+    /// Like [`App::start`], with something around the blob store.
+    pub async fn start_with(
+        config: &Config,
+        wrap: impl FnOnce(Arc<dyn BlobStore>) -> Arc<dyn BlobStore>,
+    ) -> Result<Self, StartError> {
+        let started = Instant::now();
+        digest::self_test().map_err(StartError::SelfTest)?;
+        let data = &config.data;
+        let in_folder = |path: &Path| {
+            let path = path.to_owned();
+            move |error| StartError::Folder { path, error }
+        };
+        fs::create_dir_all(data).map_err(in_folder(data))?;
+        let lock = lock(data)?;
+        let telemetry = Telemetry::new(&RouteKind::ALL.map(RouteKind::label));
+        let staging_folder = data.join("staging");
+        let staging = Staging::open(staging_folder.clone()).map_err(in_folder(&staging_folder))?;
+        let blobs_folder = data.join("blobs");
+        let local = LocalStore::open(&blobs_folder, telemetry.local.clone());
+        let local = local.map_err(in_folder(&blobs_folder))?;
+        let meta = SqliteMeta::open(&data.join("quire.db"), telemetry.sqlite.clone()).await?;
+
+        let admin_token_path = data.join("admin.token");
+        let (admin_token, new) = match &config.admin_token {
+            Some(token) => (token.clone(), false),
+            None => load_or_make_admin_token(&admin_token_path).map_err(in_folder(&admin_token_path))?,
+        };
+        let tokens = token_keys(&meta, config.token_key.as_deref()).await?;
+        let limits = Limits {
+            max_blob_bytes: config.max_blob_bytes,
+            cache_bytes: config.cache_bytes,
+            upload_expiry: config.upload_expiry,
+        };
+        let policy = Policy { anonymous_pull: config.anonymous_pull };
+        let (blobs, meta) = (wrap(Arc::new(local)), Arc::new(meta));
+        let registry = Registry::new(blobs, meta, staging, policy, limits, telemetry.cache.clone());
+        let since_1970 = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        let server = Arc::new(Server {
+            registry,
+            credentials: Credentials { admin: AdminToken::new(&admin_token), tokens },
+            telemetry,
+            public_url: config.public_url.clone(),
+            read_only: config.read_only,
+            stopping: false.into(),
+            request_prefix: format!("{:x}", since_1970.as_millis()),
+            requests: 0.into(),
+        });
+        let address = config.listen;
+        let listener = TcpListener::bind(address).await;
+        let listener = listener.map_err(|error| StartError::Listen { address, error })?;
+        Ok(Self {
+            server,
+            listener,
+            drain: config.drain_timeout,
+            sweep_every: (config.upload_expiry / 4).clamp(Duration::from_secs(1), Duration::from_secs(600)),
+            started,
+            new_admin_token: new.then_some(admin_token),
+            admin_token_path,
+            _lock: lock,
+        })
+    }
+
+    /// Where it listens; the port that was found when the configured one was 0.
+    pub fn address(&self) -> io::Result<SocketAddr> {
+        self.listener.local_addr()
+    }
+
+    /// The admin token and its file, if this start made it.
+    pub fn new_admin_token(&self) -> Option<(&str, &Path)> {
+        self.new_admin_token.as_deref().map(|token| (token, self.admin_token_path.as_path()))
+    }
+
+    /// Serves until `stop` resolves and requests under way have ended.
+    pub async fn run(self, stop: impl Future<Output = ()>) {
+        let sweeper = sweep(Arc::clone(&self.server), self.started, self.sweep_every);
+        serve::serve(self.server, self.listener, stop, self.drain).await;
+        sweeper.abort();
+    }
+}
+
+/// Two processes on one folder would each believe that they alone write to it.
+fn lock(data: &Path) -> Result<File, StartError> {
+    let path = data.join("quire.lock");
+    let opened = File::options().create(true).write(true).truncate(false).open(&path);
+    let file = opened.map_err(|error| StartError::Folder { path: path.clone(), error })?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => Err(StartError::InUse(data.to_owned())),
+        Err(TryLockError::Error(error)) => Err(StartError::Folder { path, error }),
+    }
+}
+
+/// The key that signs short tokens: the one given, or the one kept, or a new one.
+async fn token_keys(meta: &dyn MetaStore, given: Option<&str>) -> Result<Tokens, StartError> {
+    const PURPOSE: &str = "token";
+    let (key, private) = match given {
+        Some(pem) => (SigningKey::from_pem(pem)?, None),
+        None => {
+            let (key, pkcs8) = SigningKey::generate()?;
+            (key, Some(pkcs8))
+        }
+    };
+    let VerifyingKey { id, public } = key.verifying().clone();
+    let candidate = KeyRecord { id, public, private, retired: None };
+    let kept = meta.ensure_key(PURPOSE, candidate, given.is_some()).await?;
+    let signing = match kept.first().and_then(|current| current.private.as_deref()) {
+        Some(pkcs8) if given.is_none() => SigningKey::from_pkcs8(pkcs8)?,
+        Some(_) | None => key,
+    };
+    // Tokens of a replaced key live on until they expire.
+    let alive = |key: &&KeyRecord| {
+        let retired = key.retired.and_then(|retired| retired.elapsed().ok());
+        retired.is_some_and(|since| since < TOKEN_LIFE)
+    };
+    let earlier: Vec<VerifyingKey> = kept
+        .iter()
+        .filter(alive)
+        .map(|key| VerifyingKey { id: key.id.clone(), public: key.public.clone() })
+        .collect();
+    Ok(Tokens::new(signing, &earlier))
+}
+
+/// Cleans up beside serving: first what an earlier process left, then sessions as they go stale.
+fn sweep(server: Arc<Server>, started: Instant, every: Duration) -> JoinHandle<()> {
+    tokio::spawn(async move {
+        let registry = &server.registry;
+        match registry.sweep_files(started.elapsed() + Duration::from_secs(1)).await {
+            Ok(0) => {}
+            Ok(files) => tracing::info!(files, "removed what an earlier process left in staging"),
+            Err(error) => tracing::warn!(%error, "staging could not be swept"),
+        }
+        loop {
+            match registry.sweep_sessions().await {
+                Ok(0) => {}
+                Ok(sessions) => tracing::info!(sessions, "dropped stale upload sessions"),
+                Err(error) => tracing::warn!(%error, "stale upload sessions could not be dropped"),
+            }
+            tokio::time::sleep(every).await;
+        }
+    })
+}

@@ -1,0 +1,112 @@
+//! The command line: one file per command, flags made from the table of settings.
+
+mod check_config;
+mod completions;
+mod man;
+mod serve;
+mod version;
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+
+use clap::{Arg, ArgMatches, Command};
+use thiserror::Error;
+
+use crate::app::StartError;
+use crate::config::{self, ConfigError, Environment, Resolution, SETTINGS};
+
+/// Wrong usage, or a configuration that cannot be used.
+pub const EXIT_USAGE: u8 = 2;
+
+/// Why a command did not do its work.
+#[derive(Debug, Error)]
+pub enum CommandError {
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    #[error(transparent)]
+    Start(#[from] StartError),
+    #[error("{0}")]
+    Logging(String),
+    #[error(transparent)]
+    Io(#[from] std::io::Error),
+}
+
+/// The whole command line, for parsing, completions and the man page.
+pub fn command() -> Command {
+    Command::new("quire")
+        .version(env!("CARGO_PKG_VERSION"))
+        .about("A content-addressed registry for plugin artifacts")
+        .subcommand_required(true)
+        .arg_required_else_help(true)
+        .subcommand(serve::command())
+        .subcommand(check_config::command())
+        .subcommand(completions::command())
+        .subcommand(man::command())
+        .subcommand(version::command())
+}
+
+/// Parses the arguments and runs the command. The result is the exit code.
+pub fn run(
+    arguments: impl IntoIterator<Item = OsString>,
+    environment: &Environment,
+) -> Result<u8, CommandError> {
+    let matches = match command().try_get_matches_from(arguments) {
+        Ok(matches) => matches,
+        Err(error) => {
+            error.print()?;
+            return Ok(if error.use_stderr() { EXIT_USAGE } else { 0 });
+        }
+    };
+    match matches.subcommand() {
+        Some(("serve", matches)) => serve::run(matches, environment),
+        Some(("check-config", matches)) => check_config::run(matches, environment),
+        Some(("completions", matches)) => completions::run(matches),
+        Some(("man", _)) => man::run(),
+        Some(("version", matches)) => version::run(matches),
+        _ => Ok(EXIT_USAGE),
+    }
+}
+
+/// One flag per setting. Secrets have none: flags can be read in the list of processes.
+fn setting_flags() -> Vec<Arg> {
+    let open = SETTINGS.iter().filter(|setting| !setting.secret);
+    open.map(|setting| {
+        let default = setting.default.map(|default| format!(", default: {default}")).unwrap_or_default();
+        Arg::new(setting.name).long(setting.flag()).value_name(setting.value).help(format!(
+            "{} [{}{default}]",
+            setting.about,
+            setting.variable()
+        ))
+    })
+    .collect()
+}
+
+/// The secrets have no flags, so the help tells their variables.
+fn secrets_help() -> String {
+    let secrets = SETTINGS.iter().filter(|setting| setting.secret);
+    let lines = secrets.map(|setting| format!("  {0}, {0}_FILE  {1}\n", setting.variable(), setting.about));
+    format!("Secrets come from the environment:\n{}", lines.collect::<String>())
+}
+
+fn resolve(matches: &ArgMatches, environment: &Environment) -> Result<Resolution, ConfigError> {
+    let mut flags = BTreeMap::new();
+    for setting in SETTINGS.iter().filter(|setting| !setting.secret) {
+        if let Some(value) = matches.get_one::<String>(setting.name) {
+            flags.insert(setting.name, value.clone());
+        }
+    }
+    config::resolve(&flags, environment)
+}
+
+/// `--output text|json`
+fn output_flag() -> Arg {
+    Arg::new("output")
+        .long("output")
+        .value_parser(["text", "json"])
+        .default_value("text")
+        .help("Output format")
+}
+
+fn wants_json(matches: &ArgMatches) -> bool {
+    matches.get_one::<String>("output").is_some_and(|format| format == "json")
+}

@@ -1,0 +1,71 @@
+//! Connections: accepting, the two protocol versions, and stopping without cutting anybody off.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use http::Request;
+use hyper::body::Incoming;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::conn::auto;
+use hyper_util::server::graceful::GracefulShutdown;
+use tokio::net::TcpListener;
+
+use super::Server;
+
+/// Longest time that a client takes for the head of a request.
+const HEADER_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Serves until `stop` resolves, then lets requests under way finish for at most `drain`.
+pub async fn serve(
+    server: Arc<Server>,
+    listener: TcpListener,
+    stop: impl Future<Output = ()>,
+    drain: Duration,
+) {
+    let mut builder = auto::Builder::new(TokioExecutor::new());
+    builder.http1().timer(TokioTimer::new()).header_read_timeout(HEADER_TIMEOUT);
+    builder.http2().timer(TokioTimer::new()).keep_alive_interval(Duration::from_secs(60));
+    let graceful = GracefulShutdown::new();
+    let mut stop = std::pin::pin!(stop);
+    loop {
+        let accepted = tokio::select! {
+            accepted = listener.accept() => accepted,
+            () = &mut stop => break,
+        };
+        let stream = match accepted {
+            Ok((stream, _)) => stream,
+            Err(error) => {
+                // Out of descriptors, mostly: those that are open have to end first.
+                tracing::warn!(%error, "a connection could not be accepted");
+                tokio::time::sleep(Duration::from_millis(50)).await;
+                continue;
+            }
+        };
+        if let Err(error) = stream.set_nodelay(true) {
+            tracing::debug!(%error, "a connection was gone before it was set up");
+        }
+        let served = Arc::clone(&server);
+        let service = service_fn(move |request: Request<Incoming>| {
+            let server = Arc::clone(&served);
+            async move { Ok::<_, std::convert::Infallible>(server.answer(request).await) }
+        });
+        let connection = builder.serve_connection(TokioIo::new(stream), service).into_owned();
+        let connection = graceful.watch(connection);
+        let gauge = server.telemetry.connections.clone();
+        tokio::spawn(async move {
+            gauge.increment(1.0);
+            if let Err(error) = connection.await {
+                tracing::debug!(%error, "a connection ended early");
+            }
+            gauge.decrement(1.0);
+        });
+    }
+    server.stopping.store(true, Ordering::Relaxed);
+    drop(listener);
+    tracing::info!(connections = graceful.count(), "stopping: no new connections");
+    if tokio::time::timeout(drain, graceful.shutdown()).await.is_err() {
+        tracing::warn!("some requests did not finish in time and are cut off");
+    }
+}

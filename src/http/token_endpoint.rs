@@ -1,0 +1,39 @@
+//! `/token`: short tokens for clients that follow the registry's challenge.
+
+use std::time::SystemTime;
+
+use http::StatusCode;
+use http::header::CONTENT_TYPE;
+use serde_json::json;
+
+use super::authenticate::Credentials;
+use super::error::ApiError;
+use super::reply::{Freshness, Reply};
+use super::route::TokenQuery;
+use crate::access::{Caller, Policy};
+use crate::token::TOKEN_LIFE;
+
+/// Answers with what the caller may do of what it asked for, which may be nothing.
+pub fn issue(
+    credentials: &Credentials,
+    policy: &Policy,
+    caller: &Caller,
+    query: &TokenQuery,
+) -> Result<Reply, ApiError> {
+    // A short token is no credential here: its life would have no end.
+    if let Caller::Scoped(_) = caller {
+        return Err(ApiError::Denied);
+    }
+    let token = credentials.issue(policy, caller, query);
+    let token = token.map_err(|error| ApiError::NotReady(error.to_string()))?;
+    let issued_at = jiff::Timestamp::try_from(SystemTime::now()).unwrap_or_default();
+    let body = json!({
+        "token": token,
+        "access_token": token,
+        "expires_in": TOKEN_LIFE.as_secs(),
+        "issued_at": issued_at.to_string(),
+    });
+    let mut reply = Reply::bytes(StatusCode::OK, body.to_string().into(), Freshness::Secret);
+    reply.header(CONTENT_TYPE, "application/json");
+    Ok(reply)
+}

@@ -1,0 +1,139 @@
+//! Upload sessions, and pushes of a whole blob in one request.
+
+use http::header::{CONTENT_LENGTH, CONTENT_RANGE, LOCATION, RANGE};
+use http::{HeaderMap, StatusCode};
+use uuid::Uuid;
+
+use super::error::ApiError;
+use super::range;
+use super::reply::{Freshness, Reply};
+use super::request_body::RequestBody;
+use super::route::UploadStart;
+use crate::access::Caller;
+use crate::digest::{Algorithm, Digest};
+use crate::name::RepositoryName;
+use crate::registry::{ChunkRange, Refusal, Registry};
+
+pub async fn start(
+    registry: &Registry,
+    caller: &Caller,
+    repository: &RepositoryName,
+    start: UploadStart,
+    headers: &HeaderMap,
+    mut body: RequestBody,
+) -> Result<Reply, ApiError> {
+    let algorithm = match start {
+        UploadStart::Session { algorithm } => algorithm,
+        UploadStart::MountFromNowhere => Algorithm::Sha256,
+        UploadStart::Mount { digest, from } => {
+            if registry.mount(caller, repository, &digest, from.as_ref()).await? {
+                return Ok(created(repository, &digest));
+            }
+            digest.algorithm()
+        }
+        UploadStart::Whole { digest } => {
+            announced_length(registry, headers, 0)?;
+            registry.push_blob(repository, &digest, &mut body).await?;
+            return Ok(created(repository, &digest));
+        }
+    };
+    let id = registry.start_upload(caller, repository, algorithm).await?;
+    let mut reply = progress(StatusCode::ACCEPTED, repository, id, 0);
+    reply.header("docker-upload-uuid", &id.to_string());
+    Ok(reply)
+}
+
+pub async fn get(
+    registry: &Registry,
+    caller: &Caller,
+    repository: &RepositoryName,
+    id: Uuid,
+) -> Result<Reply, ApiError> {
+    let offset = registry.upload_offset(caller, repository, id).await?;
+    Ok(progress(StatusCode::NO_CONTENT, repository, id, offset))
+}
+
+pub async fn append(
+    registry: &Registry,
+    caller: &Caller,
+    repository: &RepositoryName,
+    id: Uuid,
+    headers: &HeaderMap,
+    mut body: RequestBody,
+) -> Result<Reply, ApiError> {
+    let range = chunk_range(registry, headers)?;
+    let offset = registry.append(caller, repository, id, range, &mut body).await?;
+    Ok(progress(StatusCode::ACCEPTED, repository, id, offset))
+}
+
+pub async fn finish(
+    registry: &Registry,
+    caller: &Caller,
+    repository: &RepositoryName,
+    id: Uuid,
+    digest: &Digest,
+    headers: &HeaderMap,
+    mut body: RequestBody,
+) -> Result<Reply, ApiError> {
+    let range = chunk_range(registry, headers)?;
+    registry.finish_upload(caller, repository, id, range, digest, &mut body).await?;
+    Ok(created(repository, digest))
+}
+
+pub async fn cancel(
+    registry: &Registry,
+    caller: &Caller,
+    repository: &RepositoryName,
+    id: Uuid,
+) -> Result<Reply, ApiError> {
+    registry.cancel_upload(caller, repository, id).await?;
+    Ok(Reply::empty(StatusCode::NO_CONTENT, Freshness::Write))
+}
+
+/// Reads Content-Range and Content-Length together, before a byte of the body is taken.
+fn chunk_range(registry: &Registry, headers: &HeaderMap) -> Result<Option<ChunkRange>, ApiError> {
+    let range = match headers.get(CONTENT_RANGE) {
+        None => None,
+        Some(value) => {
+            let parsed = value.to_str().ok().and_then(range::parse_chunk);
+            let reason = "is not <first>-<last>";
+            Some(parsed.ok_or(ApiError::BadHeader { name: "Content-Range", reason })?)
+        }
+    };
+    let announced = announced_length(registry, headers, range.map_or(0, |range| range.first))?;
+    match (range, announced) {
+        (Some(range), Some(length)) if range.length() != length => Err(ApiError::LengthMismatch),
+        _ => Ok(range),
+    }
+}
+
+/// Refuses what will be too large while nothing has been sent yet.
+fn announced_length(registry: &Registry, headers: &HeaderMap, offset: u64) -> Result<Option<u64>, ApiError> {
+    let announced = headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
+    let limit = registry.limits().max_blob_bytes;
+    match announced {
+        Some(length) if length.saturating_add(offset) > limit => {
+            Err(ApiError::Refused(Refusal::BlobTooLarge { limit }))
+        }
+        other => Ok(other),
+    }
+}
+
+fn created(repository: &RepositoryName, digest: &Digest) -> Reply {
+    let mut reply = Reply::empty(StatusCode::CREATED, Freshness::Write);
+    reply.header(LOCATION, &format!("/v2/{repository}/blobs/{digest}"));
+    reply.header("docker-content-digest", &digest.to_string());
+    reply
+}
+
+/// Where the session is and how far it has come. With nothing received the range is `0-0`, as clients expect.
+fn progress(status: StatusCode, repository: &RepositoryName, id: Uuid, received: u64) -> Reply {
+    let mut reply = Reply::empty(status, Freshness::Write);
+    reply.header(LOCATION, &location(repository, id));
+    reply.header(RANGE, &format!("0-{}", received.saturating_sub(1)));
+    reply
+}
+
+fn location(repository: &RepositoryName, id: Uuid) -> String {
+    format!("/v2/{repository}/blobs/uploads/{id}")
+}

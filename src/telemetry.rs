@@ -1,0 +1,117 @@
+//! Metrics and logs. Labels come from closed sets only.
+
+use std::time::Duration;
+
+use metrics::{Counter, Gauge, Histogram, Key, Label, Level, Metadata, Recorder};
+use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle, PrometheusRecorder};
+use tracing_subscriber::EnvFilter;
+
+use crate::blob::local::LocalCounters;
+use crate::config::{Config, LogFormat};
+use crate::meta::sqlite::SqliteCounters;
+use crate::registry::CacheCounters;
+
+const METADATA: Metadata<'static> = Metadata::new("quire", Level::INFO, None);
+
+/// Status classes, `1xx` to `5xx`.
+const CLASSES: [&str; 5] = ["1xx", "2xx", "3xx", "4xx", "5xx"];
+
+/// Upper bounds of the duration histogram in seconds.
+const BUCKETS: [f64; 11] = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5, 2.5, 30.0];
+
+/// The metrics of one server. Nothing is global, so that several servers can live in one process.
+pub struct Telemetry {
+    handle: PrometheusHandle,
+    requests: Vec<[Counter; CLASSES.len()]>,
+    durations: Vec<Histogram>,
+    pub connections: Gauge,
+    pub local: LocalCounters,
+    pub sqlite: SqliteCounters,
+    pub cache: CacheCounters,
+}
+
+impl Telemetry {
+    /// `routes` are the values that the label `route` can have.
+    pub fn new(routes: &[&'static str]) -> Self {
+        let builder = PrometheusBuilder::new();
+        let recorder = match builder.set_buckets(&BUCKETS) {
+            Ok(builder) => builder.build_recorder(),
+            Err(_) => PrometheusBuilder::new().build_recorder(),
+        };
+        describe(&recorder);
+        let counter = |name: &'static str, labels: Vec<Label>| {
+            recorder.register_counter(&Key::from_parts(name, labels), &METADATA)
+        };
+        let label = |key: &'static str, value: &'static str| vec![Label::from_static_parts(key, value)];
+        let requests = routes.iter().map(|route| {
+            CLASSES.map(|class| {
+                let labels = [label("route", route), label("status", class)].concat();
+                counter("quire_http_requests_total", labels)
+            })
+        });
+        let durations = routes.iter().map(|route| {
+            let key = Key::from_parts("quire_http_request_duration_seconds", label("route", route));
+            recorder.register_histogram(&key, &METADATA)
+        });
+        Self {
+            requests: requests.collect(),
+            durations: durations.collect(),
+            connections: recorder.register_gauge(&Key::from_static_name("quire_http_connections"), &METADATA),
+            local: LocalCounters {
+                opens: counter("quire_blob_store_operations_total", label("operation", "open")),
+                puts: counter("quire_blob_store_operations_total", label("operation", "put")),
+            },
+            sqlite: SqliteCounters {
+                reads: counter("quire_metadata_operations_total", label("kind", "read")),
+                writes: counter("quire_metadata_operations_total", label("kind", "write")),
+            },
+            cache: CacheCounters {
+                hits: counter("quire_link_cache_lookups_total", label("outcome", "hit")),
+                misses: counter("quire_link_cache_lookups_total", label("outcome", "miss")),
+            },
+            handle: recorder.handle(),
+        }
+    }
+
+    /// Counts an answered request; `route` is an index into the routes given at the start.
+    pub fn request(&self, route: usize, status: u16, duration: Duration) {
+        let class = usize::from(status / 100).saturating_sub(1).min(CLASSES.len() - 1);
+        if let Some(counters) = self.requests.get(route) {
+            counters[class].increment(1);
+        }
+        if let Some(histogram) = self.durations.get(route) {
+            histogram.record(duration);
+        }
+    }
+
+    /// The Prometheus text.
+    pub fn render(&self) -> String {
+        self.handle.run_upkeep();
+        self.handle.render()
+    }
+}
+
+fn describe(recorder: &PrometheusRecorder) {
+    for (name, text) in [
+        ("quire_http_requests_total", "Requests answered, by route and class of status."),
+        ("quire_blob_store_operations_total", "Operations of the blob store that went to the disk."),
+        ("quire_metadata_operations_total", "Transactions of the metadata store."),
+        ("quire_link_cache_lookups_total", "Lookups of links, manifests and tags in memory."),
+    ] {
+        recorder.describe_counter(name.into(), None, text.into());
+    }
+    recorder.describe_gauge("quire_http_connections".into(), None, "Open connections.".into());
+    let text = "Seconds from the request's head to the answer's head.";
+    recorder.describe_histogram("quire_http_request_duration_seconds".into(), None, text.into());
+}
+
+/// Sends log lines to standard error.
+pub fn start_logging(config: &Config) -> Result<(), String> {
+    let filter = EnvFilter::try_new(&config.log).map_err(|error| format!("log: {error}"))?;
+    let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    match config.log_format {
+        LogFormat::Text => lines.with_ansi(false).try_init(),
+        LogFormat::Json => lines.json().flatten_event(true).try_init(),
+    }
+    .map_err(|error| error.to_string())
+}
