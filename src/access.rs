@@ -79,6 +79,12 @@ pub struct Scoped {
     pub lists_catalog: bool,
 }
 
+impl Scoped {
+    fn may_push(&self) -> bool {
+        self.grants.iter().any(|grant| grant.actions.contains(&Action::Push))
+    }
+}
+
 /// The subject of everything that the admin token does.
 pub const ADMIN_SUBJECT: &str = "admin";
 
@@ -107,6 +113,8 @@ pub enum Verdict {
     Allowed,
     /// Nobody said who they are: 401 with a challenge.
     Unauthenticated,
+    /// The short token does not carry it, but its owner may have it: 401 with a challenge for that scope.
+    NarrowToken,
     /// We know who they are, and they may not: 403.
     Denied,
 }
@@ -175,10 +183,11 @@ impl Policy {
                 .iter()
                 .any(|grant| grant.repository == *repository && grant.actions.contains(&action)),
         };
-        match allowed {
-            true => Verdict::Allowed,
-            false if caller.is_anonymous() => Verdict::Unauthenticated,
-            false => Verdict::Denied,
+        match caller {
+            _ if allowed => Verdict::Allowed,
+            _ if caller.is_anonymous() => Verdict::Unauthenticated,
+            Caller::Scoped(scoped) if scoped.subject == ADMIN_SUBJECT => Verdict::NarrowToken,
+            Caller::Anonymous | Caller::Admin | Caller::Scoped(_) => Verdict::Denied,
         }
     }
 
@@ -197,6 +206,18 @@ impl Policy {
                 repositories.extend(pulls.map(|grant| grant.repository.clone()));
                 ReadScope::Only { catalogs, repositories }
             }
+        }
+    }
+
+    /// Where a blob may be mounted from. A short token names the repository that is pushed to, and cannot
+    /// name a source that its owner leaves open; so with the right to push goes the right to mount from
+    /// whatever the owner may read (`docs/adr/0006-mounting-with-short-tokens.md`).
+    pub fn mountable(&self, caller: &Caller) -> ReadScope {
+        match caller {
+            Caller::Scoped(scoped) if scoped.subject == ADMIN_SUBJECT && scoped.may_push() => {
+                ReadScope::Everything
+            }
+            Caller::Anonymous | Caller::Admin | Caller::Scoped(_) => self.readable(caller),
         }
     }
 
@@ -230,9 +251,9 @@ mod tests {
         name.parse().unwrap()
     }
 
-    fn scoped(grants: &[(&str, &[Action])]) -> Caller {
+    fn scoped(subject: &str, grants: &[(&str, &[Action])]) -> Caller {
         Caller::Scoped(Arc::new(Scoped {
-            subject: ADMIN_SUBJECT.into(),
+            subject: subject.into(),
             grants: grants
                 .iter()
                 .map(|(name, actions)| Grant { repository: repository(name), actions: actions.to_vec() })
@@ -244,8 +265,9 @@ mod tests {
     #[test]
     fn the_matrix() {
         use Action::{Delete, Pull, Push};
-        use Verdict::{Allowed, Denied, Unauthenticated};
-        let token = scoped(&[("acme/a", &[Pull, Push])]);
+        use Verdict::{Allowed, Denied, NarrowToken, Unauthenticated};
+        let token = scoped(ADMIN_SUBJECT, &[("acme/a", &[Pull, Push])]);
+        let stranger = scoped("somebody", &[("acme/a", &[Pull])]);
         let anonymous = Caller::Anonymous;
         let policy = |anonymous_pull| Policy { anonymous_pull };
         for (rule, caller, action, name, verdict) in [
@@ -257,10 +279,13 @@ mod tests {
             (AnonymousPull::All, &anonymous, Delete, "acme/a", Unauthenticated),
             (AnonymousPull::None, &Caller::Admin, Delete, "acme/a", Allowed),
             (AnonymousPull::System, &token, Push, "acme/a", Allowed),
-            (AnonymousPull::System, &token, Delete, "acme/a", Denied),
-            (AnonymousPull::System, &token, Pull, "acme/b", Denied),
+            (AnonymousPull::System, &token, Delete, "acme/a", NarrowToken),
+            (AnonymousPull::System, &token, Pull, "acme/b", NarrowToken),
+            (AnonymousPull::System, &stranger, Pull, "acme/a", Allowed),
+            (AnonymousPull::System, &stranger, Push, "acme/a", Denied),
+            (AnonymousPull::System, &stranger, Pull, "acme/b", Denied),
             (AnonymousPull::System, &token, Pull, "system/b", Allowed),
-            (AnonymousPull::None, &token, Pull, "system/b", Denied),
+            (AnonymousPull::None, &token, Pull, "system/b", NarrowToken),
         ] {
             let answer = policy(rule).may(caller, action, &repository(name));
             assert_eq!(answer, verdict, "{rule:?} {caller:?} {action:?} {name}");

@@ -26,7 +26,7 @@ CREATE TABLE blob_links (
     PRIMARY KEY (repository, sha256)
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX blob_links_by_sha256 ON blob_links (sha256);
-CREATE INDEX blob_links_by_sha512 ON blob_links (repository, sha512) WHERE sha512 IS NOT NULL;
+CREATE INDEX blob_links_by_sha512 ON blob_links (sha512, repository) WHERE sha512 IS NOT NULL;
 
 CREATE TABLE manifests (
     repository    INTEGER NOT NULL REFERENCES repositories (id),

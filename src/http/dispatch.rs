@@ -100,6 +100,7 @@ impl Server {
         match verdict {
             Verdict::Allowed => {}
             Verdict::Unauthenticated => return Err(unauthorized("this needs a credential")),
+            Verdict::NarrowToken => return Err(unauthorized("the token was not made for this scope")),
             Verdict::Denied => return Err(ApiError::Denied),
         }
         if self.read_only && route.writes() {

@@ -24,7 +24,8 @@ pub fn parse(header: Option<&str>, size: u64) -> ByteRange {
         return ByteRange::Whole;
     };
     match (number(first), number(last)) {
-        (Bound::Number(first), Bound::Number(last)) if first > last => ByteRange::Whole,
+        // Backwards: RFC 9110 allows to ignore it or to refuse it, and refusing tells the client.
+        (Bound::Number(first), Bound::Number(last)) if first > last => ByteRange::Unsatisfiable,
         (Bound::Number(first), Bound::Number(_) | Bound::Empty) if first >= size => ByteRange::Unsatisfiable,
         (Bound::Number(first), Bound::Number(last)) => ByteRange::Part { first, last: last.min(size - 1) },
         (Bound::Number(first), Bound::Empty) => ByteRange::Part { first, last: size - 1 },
@@ -86,7 +87,7 @@ mod tests {
             ("bytes=10-", Unsatisfiable),
             ("bytes=99999999999999999999999-", Unsatisfiable),
             ("bytes=-0", Unsatisfiable),
-            ("bytes=5-4", Whole),
+            ("bytes=5-4", Unsatisfiable),
             ("bytes=0-1,3-4", Whole),
             ("bytes=-", Whole),
             ("bytes=a-b", Whole),

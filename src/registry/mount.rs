@@ -1,7 +1,7 @@
 //! Mounting: linking a blob from another repository without sending it again.
 
 use super::{Registry, RegistryError};
-use crate::access::{Action, Caller, Verdict};
+use crate::access::Caller;
 use crate::digest::Digest;
 use crate::meta::MountSource;
 use crate::name::RepositoryName;
@@ -15,12 +15,11 @@ impl Registry {
         digest: &Digest,
         from: Option<&RepositoryName>,
     ) -> Result<bool, RegistryError> {
+        let scope = self.policy.mountable(caller);
         let source = match from {
-            Some(from) if self.policy.may(caller, Action::Pull, from) == Verdict::Allowed => {
-                MountSource::Repository(from.clone())
-            }
+            Some(from) if scope.contains(from) => MountSource::Repository(from.clone()),
             Some(_) => return Ok(false),
-            None => MountSource::Scope(self.policy.readable(caller)),
+            None => MountSource::Scope(scope),
         };
         Ok(self.meta.mount_blob(repository, digest, source).await?.is_some())
     }

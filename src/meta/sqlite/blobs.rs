@@ -1,10 +1,12 @@
 //! Links of blobs to repositories.
 
-use rusqlite::{Connection, OptionalExtension, Row};
+use rusqlite::{Connection, OptionalExtension, Row, named_params};
 use uuid::Uuid;
 
 use super::events::Log;
+use super::repositories::{IN_SCOPE, ScopeParameters};
 use super::{millis, repositories, sha256, sha512, size, uploads};
+use crate::access::ReadScope;
 use crate::digest::{Digest, Digests};
 use crate::meta::{BlobRecord, Change, MountSource};
 use crate::name::RepositoryName;
@@ -75,25 +77,40 @@ pub(super) fn mount(
 ) -> rusqlite::Result<Option<BlobRecord>> {
     let found = match source {
         MountSource::Repository(from) => find(db, from, digest)?,
-        MountSource::Scope(scope) => match (find(db, repository, digest)?, digest) {
-            (Some(here), _) => Some(here),
-            (None, Digest::Sha256(sha256)) => {
-                let sha512 = None;
-                let holder = repositories::holder(db, sha256, scope)?;
-                // The holder may have the bytes as a manifest; they are mounted as a blob all the same.
-                holder.map(|holder| BlobRecord {
-                    digests: Digests { sha256: *sha256, sha512 },
-                    size: holder.size,
-                })
-            }
-            // Blobs are identified by SHA-256; by another digest only a named source is looked through.
-            (None, Digest::Sha512(_)) => None,
-        },
+        MountSource::Scope(scope) => find_anywhere(db, digest, scope)?,
     };
     if let Some(blob) = &found {
         link(db, repository, blob, None)?;
     }
     Ok(found)
+}
+
+/// The blob in any repository of the scope.
+fn find_anywhere(
+    db: &Connection,
+    digest: &Digest,
+    scope: &ReadScope,
+) -> rusqlite::Result<Option<BlobRecord>> {
+    let scope = ScopeParameters::new(scope);
+    let column = match digest {
+        Digest::Sha256(_) => "sha256",
+        Digest::Sha512(_) => "sha512",
+    };
+    let sql = format!(
+        "SELECT l.sha256, l.sha512, l.size FROM blob_links AS l JOIN repositories AS r ON r.id = l.repository
+         WHERE l.{column} = :digest AND {IN_SCOPE} LIMIT 1"
+    );
+    db.prepare_cached(&sql)?
+        .query_row(
+            named_params! {
+                ":digest": digest.as_bytes(),
+                ":everything": scope.everything,
+                ":catalogs": scope.catalogs,
+                ":repositories": scope.repositories,
+            },
+            record,
+        )
+        .optional()
 }
 
 pub(super) fn unlink(

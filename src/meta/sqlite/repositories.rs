@@ -30,9 +30,9 @@ pub(super) fn find_or_make(db: &Connection, repository: &RepositoryName) -> rusq
 
 /// A scope as the SQL condition [`IN_SCOPE`] takes it.
 pub(super) struct ScopeParameters {
-    everything: bool,
-    catalogs: String,
-    repositories: String,
+    pub(super) everything: bool,
+    pub(super) catalogs: String,
+    pub(super) repositories: String,
 }
 
 impl ScopeParameters {
@@ -52,7 +52,7 @@ impl ScopeParameters {
 }
 
 /// A condition on `r`, a row of `repositories`.
-const IN_SCOPE: &str = "(:everything \
+pub(super) const IN_SCOPE: &str = "(:everything \
      OR r.catalog IN (SELECT value FROM json_each(:catalogs)) \
      OR r.name IN (SELECT value FROM json_each(:repositories)))";
 
