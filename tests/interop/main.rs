@@ -1,1 +1,4 @@
-fn main() {}
+//! Real clients against the server.
+
+#[path = "../harness/mod.rs"]
+mod harness;

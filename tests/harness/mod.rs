@@ -1,0 +1,243 @@
+//! The server under test as a process of its own, and a small client to talk to it.
+
+#![allow(dead_code, reason = "each test binary uses a part of it")]
+
+use std::collections::BTreeMap;
+use std::io::{BufRead, BufReader};
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http_body_util::{BodyExt, Full};
+use hyper::{HeaderMap, Method, Request, StatusCode};
+use hyper_util::client::legacy::Client as Hyper;
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::rt::TokioExecutor;
+use quire::digest::Sha256;
+
+/// A token that every test server accepts.
+pub const ADMIN_TOKEN: &str = "quire_test-token-0123456789";
+
+/// A running `quire serve`. It ends by its pid when it is dropped.
+pub struct Server {
+    child: Child,
+    pub address: SocketAddr,
+    pub data: PathBuf,
+    folder: Option<tempfile::TempDir>,
+}
+
+impl Server {
+    /// Starts on a free port with a fresh folder. `settings` are variables without their `QUIRE_`.
+    pub fn start(settings: &[(&str, &str)]) -> Self {
+        let folder = tempfile::tempdir().expect("a folder");
+        let mut server = Self::start_in(folder.path(), settings);
+        server.folder = Some(folder);
+        server
+    }
+
+    /// Starts on a folder that stays when the server ends.
+    pub fn start_in(folder: &Path, settings: &[(&str, &str)]) -> Self {
+        let data = folder.join("data");
+        let mut command = Command::new(env!("CARGO_BIN_EXE_quire"));
+        command.args(["serve", "--listen", "127.0.0.1:0", "--data"]).arg(&data);
+        command.env("QUIRE_ADMIN_TOKEN", ADMIN_TOKEN).env("QUIRE_LOG", "warn");
+        for (name, value) in settings {
+            command.env(format!("QUIRE_{name}"), value);
+        }
+        let mut child = command.stdout(Stdio::piped()).spawn().expect("the server starts");
+        let mut lines = BufReader::new(child.stdout.take().expect("its output")).lines();
+        let line = lines
+            .find_map(|line| line.ok().filter(|line| line.contains("listens on")))
+            .expect("the server says where it listens");
+        let address = line.rsplit("http://").next().and_then(|text| text.parse().ok()).expect("an address");
+        Self { child, address, data, folder: None }
+    }
+
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Ends the server as a crash does.
+    pub fn kill(&mut self) {
+        self.child.kill().expect("a running server");
+        self.child.wait().expect("its end");
+    }
+
+    /// Asks the server to stop, and returns without waiting.
+    pub fn terminate(&self) {
+        let pid = i32::try_from(self.pid()).ok().and_then(rustix::process::Pid::from_raw).expect("a pid");
+        rustix::process::kill_process(pid, rustix::process::Signal::TERM).expect("a running server");
+    }
+
+    /// Waits for the server's end, and says whether it was a good one.
+    pub fn wait(&mut self) -> bool {
+        self.child.wait().expect("its end").success()
+    }
+
+    pub fn url(&self, path: &str) -> String {
+        format!("http://{}{path}", self.address)
+    }
+
+    /// A client with the admin token.
+    pub fn admin(&self) -> Client {
+        Client::new(self.address, Some(ADMIN_TOKEN))
+    }
+
+    /// A client without a credential.
+    pub fn anonymous(&self) -> Client {
+        Client::new(self.address, None)
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        // It may have ended already.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// An HTTP client that keeps to one server.
+#[derive(Clone)]
+pub struct Client {
+    address: SocketAddr,
+    authorization: Option<String>,
+    hyper: Hyper<HttpConnector, Full<Bytes>>,
+}
+
+/// What came back.
+#[derive(Debug)]
+pub struct Answer {
+    pub status: StatusCode,
+    pub headers: HeaderMap,
+    pub body: Bytes,
+}
+
+impl Answer {
+    pub fn header(&self, name: &str) -> &str {
+        self.headers.get(name).map_or("", |value| value.to_str().expect("a text"))
+    }
+
+    pub fn json(&self) -> serde_json::Value {
+        serde_json::from_slice(&self.body).unwrap_or_else(|error| panic!("{error}: {:?}", self.body))
+    }
+
+    /// The code of the first error in the body.
+    pub fn code(&self) -> String {
+        self.json()["errors"][0]["code"].as_str().expect("an error body").to_owned()
+    }
+
+    /// Status and code together, for one assertion.
+    pub fn refusal(&self) -> (u16, String) {
+        (self.status.as_u16(), self.code())
+    }
+}
+
+impl Client {
+    pub fn new(address: SocketAddr, token: Option<&str>) -> Self {
+        let hyper = Hyper::builder(TokioExecutor::new()).build_http();
+        Self { address, authorization: token.map(|token| format!("Bearer {token}")), hyper }
+    }
+
+    pub async fn send(
+        &self,
+        method: &str,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: impl Into<Bytes>,
+    ) -> Answer {
+        let mut request = Request::builder()
+            .method(method.parse::<Method>().expect("a method"))
+            .uri(format!("http://{}{path}", self.address));
+        if let Some(authorization) = &self.authorization {
+            request = request.header("authorization", authorization);
+        }
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        let request = request.body(Full::new(body.into())).expect("a request");
+        let response = tokio::time::timeout(Duration::from_secs(60), self.hyper.request(request));
+        let response = response.await.expect("an answer in time").expect("an answer");
+        let (parts, body) = response.into_parts();
+        let body = body.collect().await.expect("a whole body").to_bytes();
+        Answer { status: parts.status, headers: parts.headers, body }
+    }
+
+    pub async fn get(&self, path: &str) -> Answer {
+        self.send("GET", path, &[], "").await
+    }
+
+    pub async fn head(&self, path: &str) -> Answer {
+        self.send("HEAD", path, &[], "").await
+    }
+
+    pub async fn delete(&self, path: &str) -> Answer {
+        self.send("DELETE", path, &[], "").await
+    }
+
+    /// Pushes a blob in one request, and returns its digest.
+    pub async fn push_blob(&self, repository: &str, bytes: impl Into<Bytes>) -> String {
+        let bytes = bytes.into();
+        let digest = Sha256::of(&bytes).to_string();
+        let path = format!("/v2/{repository}/blobs/uploads/?digest={digest}");
+        let answer = self.send("POST", &path, &[], bytes).await;
+        assert_eq!(answer.status, 201, "{answer:?}");
+        digest
+    }
+
+    /// Opens an upload session, and returns its path.
+    pub async fn open_session(&self, repository: &str) -> String {
+        let answer = self.send("POST", &format!("/v2/{repository}/blobs/uploads/"), &[], "").await;
+        assert_eq!(answer.status, 202, "{answer:?}");
+        answer.header("location").to_owned()
+    }
+
+    /// Pushes a manifest under a reference, and returns the answer.
+    pub async fn put_manifest(
+        &self,
+        repository: &str,
+        reference: &str,
+        manifest: &serde_json::Value,
+    ) -> Answer {
+        let media_type = manifest["mediaType"].as_str().expect("a media type").to_owned();
+        let path = format!("/v2/{repository}/manifests/{reference}");
+        self.send("PUT", &path, &[("content-type", &media_type)], manifest.to_string()).await
+    }
+
+    /// Pushes an artifact with one layer under a tag, and returns the digest of its manifest.
+    pub async fn push_artifact(&self, repository: &str, tag: &str, layer: impl Into<Bytes>) -> String {
+        let layer = layer.into();
+        let size = layer.len();
+        let layer = self.push_blob(repository, layer).await;
+        let config = self.push_blob(repository, "{}").await;
+        let answer = self.put_manifest(repository, tag, &image(&config, 2, &[(&layer, size)])).await;
+        assert_eq!(answer.status, 201, "{answer:?}");
+        answer.header("docker-content-digest").to_owned()
+    }
+
+    /// The numbers of `/metrics`, by series.
+    pub async fn metrics(&self) -> BTreeMap<String, f64> {
+        let answer = self.get("/metrics").await;
+        let text = String::from_utf8(answer.body.to_vec()).expect("a text");
+        let samples = text.lines().filter(|line| !line.starts_with('#'));
+        samples
+            .filter_map(|line| line.rsplit_once(' '))
+            .map(|(series, value)| (series.to_owned(), value.parse().expect("a number")))
+            .collect()
+    }
+}
+
+/// An image manifest over a config and layers, each a digest and a size.
+pub fn image(config: &str, config_size: usize, layers: &[(&str, usize)]) -> serde_json::Value {
+    let layer = |(digest, size): &(&str, usize)| serde_json::json!({"mediaType": "application/zip", "digest": digest, "size": size});
+    serde_json::json!({
+        "schemaVersion": 2,
+        "mediaType": "application/vnd.oci.image.manifest.v1+json",
+        "config": {
+            "mediaType": "application/vnd.oci.empty.v1+json", "digest": config, "size": config_size
+        },
+        "layers": layers.iter().map(layer).collect::<Vec<_>>(),
+    })
+}
