@@ -1,0 +1,99 @@
+#!/usr/bin/env bash
+# Installs what the tests and benches drive from outside: only what is missing, below target/tools where possible.
+# Prints one line per tool with its version. With CI=true a tool that could not be had is a failure.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+
+debian_packages=(skopeo podman buildah umoci crun nginx docker-registry wrk curl jq)
+python_oras=0.2.43
+go_oras=v1.3.6
+conformance=v0.0.0-20260831232431-97274622c111
+
+tools="$PWD/target/tools"
+skipped=()
+mkdir -p "$tools/bin"
+
+skip() { # what, how to get it
+    skipped+=("$1")
+    echo "SKIPPED $1: $2" >&2
+}
+
+version_of_package() {
+    dpkg-query --show --showformat='${db:Status-Status} ${Version}' "$1" 2>/dev/null | sed -n 's/^installed //p'
+}
+
+install_packages() {
+    local missing=() package as_root=()
+    for package in "${debian_packages[@]}"; do
+        [[ -n "$(version_of_package "$package")" ]] || missing+=("$package")
+    done
+    # Debian keeps a part of Python's venv module in a package of its own.
+    if command -v python3 >/dev/null && ! python3 -c 'import ensurepip, venv' 2>/dev/null; then
+        missing+=(python3-venv)
+    fi
+    [[ ${#missing[@]} -gt 0 ]] || return 0
+    if [[ $EUID -ne 0 ]] && command -v sudo >/dev/null; then
+        as_root=(sudo)
+    fi
+    "${as_root[@]}" apt-get update --quiet --quiet
+    "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive \
+        apt-get install --yes --quiet --quiet --no-install-recommends "${missing[@]}"
+}
+
+version_of_python_oras() {
+    local metadata
+    for metadata in "$tools"/venv/lib/python*/site-packages/oras-*.dist-info; do
+        [[ -d "$metadata" && -x "$tools/venv/bin/python" ]] || return 0
+        metadata="${metadata##*/oras-}"
+        echo "${metadata%.dist-info}"
+    done
+}
+
+install_python_oras() {
+    [[ "$(version_of_python_oras)" != "$python_oras" ]] || return 0
+    if ! command -v python3 >/dev/null || ! python3 -m venv --clear "$tools/venv"; then
+        rm -rf "$tools/venv"
+        skip "the Python oras" "install python3 with its venv module"
+        return 0
+    fi
+    "$tools/venv/bin/python" -m pip install --quiet "oras==$python_oras"
+}
+
+version_of_go_program() {
+    [[ -x "$tools/bin/$1" ]] || return 0
+    go version -m "$tools/bin/$1" | awk '$1 == "mod" { print $3 }'
+}
+
+install_go_program() { # name of the program, package, version
+    [[ "$(version_of_go_program "$1")" != "$3" ]] || return 0
+    GOBIN="$tools/bin" GOFLAGS=-buildvcs=false go install "$2@$3"
+}
+
+if command -v apt-get >/dev/null; then
+    install_packages
+else
+    for package in "${debian_packages[@]}"; do
+        command -v "$package" >/dev/null || skip "$package" "install it by hand: there is no apt-get here"
+    done
+fi
+install_python_oras
+if command -v go >/dev/null; then
+    install_go_program conformance github.com/opencontainers/distribution-spec/conformance "$conformance"
+    install_go_program oras oras.land/oras/cmd/oras "$go_oras"
+else
+    skip "the conformance suite and the oras command" "install Go 1.24 or newer and run this again"
+fi
+
+if command -v dpkg-query >/dev/null; then
+    for package in "${debian_packages[@]}"; do
+        printf '%-16s %s\n' "$package" "$(version_of_package "$package")"
+    done
+fi
+printf '%-16s %s\n' "oras (Python)" "$(version_of_python_oras)"
+if command -v go >/dev/null; then
+    printf '%-16s %s\n' conformance "$(version_of_go_program conformance)"
+    printf '%-16s %s\n' "oras (Go)" "$(version_of_go_program oras)"
+fi
+if [[ ${#skipped[@]} -gt 0 && "${CI:-}" == true ]]; then
+    exit 1
+fi
