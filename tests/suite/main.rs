@@ -3,4 +3,8 @@
 #[path = "../harness/mod.rs"]
 mod harness;
 
+mod blob_laws;
+mod faults;
+mod meta_laws;
 mod pulls;
+mod tidy;

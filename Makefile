@@ -1,0 +1,51 @@
+# `make run` and `make test` need nothing but Rust; what else a test needs, `make test` installs.
+
+SHELL := /bin/bash
+CARGO ?= cargo
+ADDRESS ?= 127.0.0.1:5000
+DATA ?= ./data
+
+.PHONY: run test tools lint soak bench fuzz
+
+## Build and start the server with everything embedded, and say how to push and pull.
+run:
+	$(CARGO) build --release
+	@printf '%s\n' '' \
+	  'Push and pull, in another terminal, once the server listens:' \
+	  '' \
+	  '  oras login $(ADDRESS) --plain-http -u admin --password-stdin < $(DATA)/admin.token' \
+	  '  oras push $(ADDRESS)/system/com.example.hello:1.0 --plain-http plugin.zip:application/zip' \
+	  '  oras pull $(ADDRESS)/system/com.example.hello:1.0 --plain-http' \
+	  '  curl -O http://$(ADDRESS)/blobs/sha256/<digest of the zip>' \
+	  '' \
+	  'skopeo and podman work the same way; --tls-verify=false takes the place of --plain-http.' ''
+	exec ./target/release/quire serve --listen $(ADDRESS) --data $(DATA)
+
+## Install what the tests need, then run every one of them.
+test: tools lint
+	$(CARGO) test --all-features
+
+tools:
+	./tests/install-tools.sh
+
+lint:
+	$(CARGO) fmt --check
+	$(CARGO) clippy --all-targets --all-features -- -D warnings
+	RUSTDOCFLAGS='-D warnings' $(CARGO) doc --no-deps --all-features
+	@if $(CARGO) deny --version >/dev/null 2>&1; then $(CARGO) deny check bans licenses sources; \
+	  else echo 'SKIPPED cargo deny: cargo install cargo-deny'; fi
+
+## The long versions of the tests.
+soak: tools
+	QUIRE_SOAK=1 $(CARGO) test --all-features -- --nocapture
+
+## Quire against nginx and docker-registry in the same run, as ratios.
+bench: tools
+	$(CARGO) bench --bench peers
+
+## A minute for each fuzz target.
+fuzz:
+	@$(CARGO) fuzz --version >/dev/null 2>&1 || $(CARGO) install --locked cargo-fuzz
+	for target in manifest route range; do \
+	  RUSTC_BOOTSTRAP=1 $(CARGO) fuzz run $$target -- -max_total_time=60 -max_len=65536 || exit 1; \
+	done

@@ -1,0 +1,179 @@
+//! The numbered laws of the blob store, stamped as one test each for every implementation.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use quire::blob::faulty::{Fault, FaultyStore};
+use quire::blob::local::{LocalCounters, LocalStore};
+use quire::blob::memory::MemoryStore;
+use quire::blob::{BlobStore, Content};
+use quire::digest::{Algorithm, Sha256};
+use quire::staging::{Staged, Staging};
+
+/// A store with a staging folder on its file system.
+struct Fixture<S> {
+    store: Arc<S>,
+    staging: Staging,
+    folder: tempfile::TempDir,
+}
+
+impl<S: BlobStore> Fixture<S> {
+    fn new(make: impl FnOnce(&std::path::Path) -> S) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let staging = Staging::open(folder.path().join("staging")).unwrap();
+        Self { store: Arc::new(make(folder.path())), staging, folder }
+    }
+
+    async fn stage(&self, bytes: &[u8]) -> Staged {
+        let mut intake = self.staging.begin(Algorithm::Sha256, u64::MAX).await.unwrap();
+        intake.write(Bytes::copy_from_slice(bytes)).await.unwrap();
+        intake.finish(Algorithm::Sha256).await.unwrap()
+    }
+
+    async fn read(&self, digest: &Sha256) -> Option<Bytes> {
+        match self.store.open(digest).await.unwrap() {
+            None => None,
+            Some(blob) => {
+                let bytes = blob.read().await.unwrap();
+                assert_eq!(blob.size, bytes.len() as u64);
+                Some(bytes)
+            }
+        }
+    }
+}
+
+fn memory() -> Fixture<MemoryStore> {
+    Fixture::new(|_| MemoryStore::default())
+}
+
+fn local() -> Fixture<LocalStore> {
+    Fixture::new(|folder| LocalStore::open(&folder.join("blobs"), LocalCounters::noop()).unwrap())
+}
+
+/// A wrapper without faults changes nothing.
+fn faultless() -> Fixture<FaultyStore<LocalStore>> {
+    Fixture::new(|folder| {
+        FaultyStore::new(LocalStore::open(&folder.join("blobs"), LocalCounters::noop()).unwrap())
+    })
+}
+
+async fn law_1_what_was_put_is_opened<S: BlobStore>(fixture: Fixture<S>) {
+    for bytes in [b"".to_vec(), b"x".to_vec(), (0..3_000_000u32).map(|n| (n * 7) as u8).collect()] {
+        let staged = fixture.stage(&bytes).await;
+        fixture.store.put(&staged).await.unwrap();
+        assert_eq!(fixture.read(&Sha256::of(&bytes)).await.unwrap(), bytes);
+    }
+}
+
+async fn law_2_what_was_never_put_is_none<S: BlobStore>(fixture: Fixture<S>) {
+    drop(fixture.stage(b"only staged").await);
+    assert!(fixture.read(&Sha256::of(b"only staged")).await.is_none());
+}
+
+async fn law_4_putting_again_changes_nothing<S: BlobStore>(fixture: Fixture<S>) {
+    let mut puts = tokio::task::JoinSet::new();
+    for _ in 0..16 {
+        let staged = fixture.stage(b"the same").await;
+        let store = Arc::clone(&fixture.store);
+        puts.spawn(async move { store.put(&staged).await });
+    }
+    while let Some(put) = puts.join_next().await {
+        put.unwrap().unwrap();
+    }
+    assert_eq!(fixture.read(&Sha256::of(b"the same")).await.unwrap(), &b"the same"[..]);
+}
+
+async fn law_5_an_open_blob_stays_readable<S: BlobStore>(fixture: Fixture<S>) {
+    let staged = fixture.stage(b"stays").await;
+    fixture.store.put(&staged).await.unwrap();
+    let blob = fixture.store.open(&Sha256::of(b"stays")).await.unwrap().unwrap();
+    drop(staged);
+    drop(fixture.folder);
+    assert_eq!(blob.read().await.unwrap(), &b"stays"[..]);
+}
+
+async fn law_6_the_staged_file_stays<S: BlobStore>(fixture: Fixture<S>) {
+    let staged = fixture.stage(b"again").await;
+    fixture.store.put(&staged).await.unwrap();
+    assert_eq!(std::fs::read(staged.path()).unwrap(), b"again");
+    fixture.store.put(&staged).await.unwrap();
+}
+
+macro_rules! laws {
+    ($($store:ident: $($law:ident),*;)*) => {$(
+        mod $store {
+            $(#[tokio::test]
+            async fn $law() {
+                super::$law(super::$store()).await;
+            })*
+        }
+    )*};
+}
+
+laws! {
+    memory: law_1_what_was_put_is_opened, law_2_what_was_never_put_is_none,
+        law_4_putting_again_changes_nothing, law_5_an_open_blob_stays_readable, law_6_the_staged_file_stays;
+    local: law_1_what_was_put_is_opened, law_2_what_was_never_put_is_none,
+        law_4_putting_again_changes_nothing, law_5_an_open_blob_stays_readable, law_6_the_staged_file_stays;
+    faultless: law_1_what_was_put_is_opened, law_2_what_was_never_put_is_none,
+        law_4_putting_again_changes_nothing, law_5_an_open_blob_stays_readable, law_6_the_staged_file_stays;
+}
+
+/// P2: law 3, the part that a process can see. A put that fails leaves the blob absent or whole, and can be repeated.
+#[tokio::test]
+async fn law_3_a_failed_put_leaves_absent_or_whole() {
+    let fixture = faultless();
+    let digest = Sha256::of(b"fails");
+    let staged = fixture.stage(b"fails").await;
+    fixture.store.fail_put(Fault::Before);
+    assert!(fixture.store.put(&staged).await.is_err());
+    assert!(fixture.read(&digest).await.is_none());
+    fixture.store.fail_put(Fault::After);
+    assert!(fixture.store.put(&staged).await.is_err());
+    assert_eq!(fixture.read(&digest).await.unwrap(), &b"fails"[..]);
+    fixture.store.put(&staged).await.unwrap();
+    fixture.store.fail_open(Fault::Before);
+    assert!(fixture.store.open(&digest).await.is_err());
+}
+
+/// The path that other programs may rely on.
+#[tokio::test]
+async fn local_blobs_stand_under_their_digest() {
+    let fixture = local();
+    let staged = fixture.stage(b"abc").await;
+    fixture.store.put(&staged).await.unwrap();
+    let hex = Sha256::of(b"abc").hex();
+    let path = fixture.folder.path().join("blobs/sha256").join(&hex[..2]).join(&hex);
+    assert_eq!(std::fs::read(path).unwrap(), b"abc");
+    let open = fixture.store.open(&Sha256::of(b"abc")).await.unwrap().unwrap();
+    assert!(matches!(open.content, Content::File(_)));
+}
+
+/// A file that was damaged from outside is replaced when its bytes come again.
+#[tokio::test]
+async fn local_a_blob_of_the_wrong_size_is_healed_by_a_push() {
+    let fixture = local();
+    let staged = fixture.stage(b"healthy").await;
+    fixture.store.put(&staged).await.unwrap();
+    let hex = Sha256::of(b"healthy").hex();
+    let path = fixture.folder.path().join("blobs/sha256").join(&hex[..2]).join(&hex);
+    // A hard link shares its bytes with the staged file, so the damage is done to a copy.
+    std::fs::remove_file(&path).unwrap();
+    std::fs::write(&path, b"cut").unwrap();
+    fixture.store.put(&staged).await.unwrap();
+    assert_eq!(fixture.read(&Sha256::of(b"healthy")).await.unwrap(), &b"healthy"[..]);
+}
+
+/// P9: the start looks at one folder, whatever is stored.
+#[tokio::test]
+async fn local_opening_looks_at_one_folder() {
+    let folder = tempfile::tempdir().unwrap();
+    let blobs = folder.path().join("blobs");
+    drop(LocalStore::open(&blobs, LocalCounters::noop()).unwrap());
+    // Were the others looked at, they would be missed and made again.
+    for first in 0..0xff {
+        std::fs::remove_dir(blobs.join(format!("sha256/{first:02x}"))).unwrap();
+    }
+    drop(LocalStore::open(&blobs, LocalCounters::noop()).unwrap());
+    assert_eq!(std::fs::read_dir(blobs.join("sha256")).unwrap().count(), 1);
+}

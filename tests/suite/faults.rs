@@ -1,0 +1,147 @@
+//! A blob store that fails: nothing becomes visible, the answer tells no inner things, and a retry works.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use quire::app::App;
+use quire::blob::faulty::{Fault, FaultyStore};
+use quire::blob::{Blob, BlobError, BlobStore};
+use quire::config;
+use quire::digest::Sha256;
+use quire::staging::Staged;
+use tokio::sync::oneshot;
+
+use crate::harness::{ADMIN_TOKEN, Client, image};
+
+/// The store that the server opened, so that it can be wrapped.
+struct Opened(Arc<dyn BlobStore>);
+
+#[async_trait]
+impl BlobStore for Opened {
+    async fn put(&self, staged: &Staged) -> Result<(), BlobError> {
+        self.0.put(staged).await
+    }
+
+    async fn open(&self, digest: &Sha256) -> Result<Option<Blob>, BlobError> {
+        self.0.open(digest).await
+    }
+}
+
+/// A server inside the test, with a store that can be told to fail.
+struct Running {
+    store: Arc<FaultyStore<Opened>>,
+    client: Client,
+    stop: Option<oneshot::Sender<()>>,
+    folder: tempfile::TempDir,
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        if let Some(stop) = self.stop.take() {
+            let _ = stop.send(());
+        }
+    }
+}
+
+async fn start() -> Running {
+    let folder = tempfile::tempdir().unwrap();
+    let flags =
+        BTreeMap::from([("listen", "127.0.0.1:0".to_owned()), ("data", folder.path().display().to_string())]);
+    let environment = BTreeMap::from([("QUIRE_ADMIN_TOKEN".to_owned(), ADMIN_TOKEN.to_owned())]);
+    let config = config::resolve(&flags, &environment).unwrap().config().unwrap();
+    let mut wrapped = None;
+    let app = App::start_with(&config, |opened| {
+        let store = Arc::new(FaultyStore::new(Opened(opened)));
+        wrapped = Some(Arc::clone(&store));
+        store
+    });
+    let app = app.await.unwrap();
+    let client = Client::new(app.address().unwrap(), Some(ADMIN_TOKEN));
+    let (stop, stopped) = oneshot::channel::<()>();
+    tokio::spawn(app.run(async move {
+        let _ = stopped.await;
+    }));
+    Running { store: wrapped.unwrap(), client, stop: Some(stop), folder }
+}
+
+/// P2: a push whose bytes could not be made durable is absent, and can be repeated.
+#[tokio::test]
+async fn a_failed_put_makes_nothing_visible() {
+    let server = start().await;
+    let bytes = "bytes that are not there yet";
+    let digest = Sha256::of(bytes.as_bytes()).to_string();
+    let push = format!("/v2/a/b/blobs/uploads/?digest={digest}");
+    let pull = format!("/v2/a/b/blobs/{digest}");
+    for fault in [Fault::Before, Fault::After] {
+        server.store.fail_put(fault);
+        let answer = server.client.send("POST", &push, &[], bytes).await;
+        assert_eq!(answer.refusal(), (500, "INTERNAL_ERROR".into()));
+        assert_eq!(server.client.get(&pull).await.refusal(), (404, "BLOB_UNKNOWN".into()));
+    }
+    assert_eq!(server.client.send("POST", &push, &[], bytes).await.status, 201);
+    assert_eq!(server.client.get(&pull).await.body, bytes);
+}
+
+/// P2: the same for a manifest, with its tag.
+#[tokio::test]
+async fn a_manifest_whose_put_fails_has_no_tag() {
+    let server = start().await;
+    let config = server.client.push_blob("a/b", "{}").await;
+    let manifest = image(&config, 2, &[]);
+    server.store.fail_put(Fault::After);
+    assert_eq!(server.client.put_manifest("a/b", "v1", &manifest).await.status, 500);
+    assert_eq!(server.client.get("/v2/a/b/manifests/v1").await.status, 404);
+    let tags = server.client.get("/v2/a/b/tags/list").await.json();
+    assert_eq!(tags["tags"], serde_json::json!([]));
+    assert_eq!(server.client.put_manifest("a/b", "v1", &manifest).await.status, 201);
+}
+
+/// P2: a session whose last step failed can be finished again with the same request.
+#[tokio::test]
+async fn a_session_survives_a_failed_put() {
+    let server = start().await;
+    let session = server.client.open_session("a/b").await;
+    let digest = Sha256::of(b"whole").to_string();
+    assert_eq!(server.client.send("PATCH", &session, &[], "who").await.status, 202);
+    server.store.fail_put(Fault::Before);
+    let finish = format!("{session}?digest={digest}");
+    assert_eq!(server.client.send("PUT", &finish, &[], "le").await.status, 500);
+    let offset = server.client.get(&session).await;
+    assert_eq!((offset.status.as_u16(), offset.header("range")), (204, "0-2"));
+    assert_eq!(server.client.send("PUT", &finish, &[], "le").await.status, 201);
+    assert_eq!(server.client.get(&session).await.refusal(), (404, "BLOB_UPLOAD_UNKNOWN".into()));
+}
+
+/// P10: a 5xx tells its code and the request id, and nothing about what is inside.
+#[tokio::test]
+async fn a_fault_tells_its_code_and_request_id() {
+    let server = start().await;
+    let digest = server.client.push_blob("a/b", "x").await;
+    server.store.fail_open(Fault::Before);
+    let answer = server.client.get(&format!("/v2/a/b/blobs/{digest}")).await;
+    let error = &answer.json()["errors"][0];
+    assert_eq!(answer.status, 500);
+    assert_eq!(error["code"], "INTERNAL_ERROR");
+    assert_eq!(error["detail"]["requestId"], answer.header("x-request-id"));
+    assert!(!answer.json().to_string().contains("planned"), "{answer:?}");
+    assert_eq!(
+        server.client.get(&format!("/v2/a/b/blobs/{digest}")).await.status,
+        200,
+        "faults are not kept"
+    );
+}
+
+/// P1: bytes that changed on disk are never served as if they were the blob.
+#[tokio::test]
+async fn damaged_bytes_are_not_served() {
+    for size in [10, 100_000] {
+        let server = start().await;
+        let digest = server.client.push_blob("a/b", vec![1; size]).await;
+        let hex = digest.trim_start_matches("sha256:");
+        let path = server.folder.path().join("blobs/sha256").join(&hex[..2]).join(hex);
+        std::fs::write(&path, vec![2; if size == 10 { 10 } else { size - 1 }]).unwrap();
+        let answer = server.client.get(&format!("/v2/a/b/blobs/{digest}")).await;
+        assert_eq!(answer.refusal(), (500, "INTERNAL_ERROR".into()), "{size} bytes");
+    }
+}

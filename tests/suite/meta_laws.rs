@@ -1,0 +1,373 @@
+//! The numbered laws of the metadata store, stamped as one test each for every implementation.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use quire::access::ReadScope;
+use quire::digest::{Algorithm, Digest, Digests, Sha256};
+use quire::manifest::{Manifest, ManifestReference, Target};
+use quire::meta::sqlite::{SqliteCounters, SqliteMeta};
+use quire::meta::{
+    BlobRecord, Change, KeyRecord, MetaStore, MountSource, NewManifest, PutManifest, REFERRERS_PAGE, Upload,
+};
+use quire::name::{RepositoryName, Tag};
+use quire::staging::Checkpoint;
+use uuid::Uuid;
+
+/// A store, and what has to live as long as it.
+struct Fixture {
+    store: Arc<dyn MetaStore>,
+    folder: tempfile::TempDir,
+}
+
+async fn sqlite() -> Fixture {
+    let folder = tempfile::tempdir().unwrap();
+    let store = SqliteMeta::open(&folder.path().join("quire.db"), SqliteCounters::noop()).await.unwrap();
+    Fixture { store: Arc::new(store), folder }
+}
+
+fn repository(name: &str) -> RepositoryName {
+    name.parse().unwrap()
+}
+
+fn tag(name: &str) -> Tag {
+    name.parse().unwrap()
+}
+
+fn digests(seed: u32) -> Digests {
+    Digests { sha256: Sha256::of(&seed.to_le_bytes()), sha512: None }
+}
+
+fn blob(seed: u32) -> BlobRecord {
+    BlobRecord { digests: digests(seed), size: u64::from(seed) }
+}
+
+fn manifest(name: &str, seed: u32, blobs: &[u32], tags: &[&str]) -> NewManifest {
+    let reference = |seed: &u32| ManifestReference {
+        digest: digests(*seed).sha256.into(),
+        size: u64::from(*seed),
+        target: Target::Blob,
+    };
+    NewManifest {
+        repository: repository(name),
+        digests: digests(seed),
+        size: 100,
+        manifest: Manifest {
+            media_type: "application/vnd.oci.image.manifest.v1+json".parse().unwrap(),
+            artifact_type: Some("application/x".into()),
+            subject: None,
+            annotations: BTreeMap::new(),
+            references: blobs.iter().map(reference).collect(),
+        },
+        tags: tags.iter().map(|name| tag(name)).collect(),
+        actor: "tester".into(),
+    }
+}
+
+async fn pushed(store: &dyn MetaStore, name: &str, seed: u32, tags: &[&str]) -> Sha256 {
+    let outcome = store.put_manifest(manifest(name, seed, &[], tags)).await.unwrap();
+    assert_eq!(outcome, PutManifest::Stored);
+    digests(seed).sha256
+}
+
+async fn law_1_a_write_that_returned_is_durable(fixture: Fixture) {
+    let name = repository("a/b");
+    fixture.store.link_blob(&name, blob(1), None).await.unwrap();
+    pushed(&*fixture.store, "a/b", 2, &["v1"]).await;
+    // A second opening sees only what is in the files.
+    let again =
+        SqliteMeta::open(&fixture.folder.path().join("quire.db"), SqliteCounters::noop()).await.unwrap();
+    assert_eq!(again.blob(&name, &digests(1).sha256.into()).await.unwrap(), Some(blob(1)));
+    assert!(again.tag(&name, &tag("v1")).await.unwrap().is_some());
+}
+
+async fn law_1_a_refused_write_leaves_nothing(fixture: Fixture) {
+    let refused = fixture.store.put_manifest(manifest("a/b", 1, &[9], &["v1"])).await.unwrap();
+    assert_eq!(refused, PutManifest::Missing(vec![digests(9).sha256.into()]));
+    let store = &fixture.store;
+    assert!(store.tag(&repository("a/b"), &tag("v1")).await.unwrap().is_none());
+    assert!(store.tags(&repository("a/b"), None, 10).await.unwrap().is_none(), "not even the repository");
+    assert!(store.events("a", 0, 10).await.unwrap().is_empty());
+}
+
+async fn law_2_existence_is_per_repository(fixture: Fixture) {
+    let store = &fixture.store;
+    store.link_blob(&repository("a/b"), blob(1), None).await.unwrap();
+    let digest: Digest = digests(1).sha256.into();
+    assert!(store.blob(&repository("a/c"), &digest).await.unwrap().is_none());
+    let other = store.put_manifest(manifest("a/c", 2, &[1], &[])).await.unwrap();
+    assert_eq!(other, PutManifest::Missing(vec![digest]));
+
+    let elsewhere = MountSource::Repository(repository("x/y"));
+    assert!(store.mount_blob(&repository("a/c"), &digest, elsewhere).await.unwrap().is_none());
+    let blind = MountSource::Scope(ReadScope::nothing());
+    assert!(store.mount_blob(&repository("a/c"), &digest, blind).await.unwrap().is_none());
+    let seeing = MountSource::Scope(ReadScope::Only { catalogs: vec!["a".into()], repositories: vec![] });
+    assert_eq!(store.mount_blob(&repository("a/c"), &digest, seeing).await.unwrap(), Some(blob(1)));
+    assert!(store.blob(&repository("a/c"), &digest).await.unwrap().is_some());
+
+    assert!(store.unlink_blob(&repository("a/b"), &digest, "tester").await.unwrap());
+    assert!(!store.unlink_blob(&repository("a/b"), &digest, "tester").await.unwrap());
+    assert!(store.blob(&repository("a/c"), &digest).await.unwrap().is_some(), "the other link stays");
+    let holder = store.holder(&digests(1).sha256, &ReadScope::Everything).await.unwrap().unwrap();
+    assert_eq!((holder.repository.as_str(), holder.size), ("a/c", 1));
+    assert!(store.holder(&digests(1).sha256, &ReadScope::nothing()).await.unwrap().is_none());
+}
+
+async fn law_3_a_manifest_needs_what_it_refers_to(fixture: Fixture) {
+    let store = &fixture.store;
+    store.link_blob(&repository("a/b"), blob(5), None).await.unwrap();
+    let mut wrong = manifest("a/b", 1, &[5], &["v1"]);
+    wrong.manifest.references[0].size = 6;
+    let digest = digests(5).sha256.into();
+    let refused = PutManifest::WrongSize { digest, declared: 6, actual: 5 };
+    assert_eq!(store.put_manifest(wrong.clone()).await.unwrap(), refused);
+    let asked = store.check_references(&repository("a/b"), &wrong.manifest.references).await.unwrap();
+    assert_eq!(asked, refused, "the question before gives the same answer");
+
+    let mut right = manifest("a/b", 1, &[5], &["v1", "v2"]);
+    let subject = digests(77).sha256.into();
+    right.manifest.subject = Some(subject);
+    right.manifest.annotations.insert("key".into(), "value".into());
+    assert_eq!(store.put_manifest(right).await.unwrap(), PutManifest::Stored);
+    for name in ["v1", "v2"] {
+        let found = store.tag(&repository("a/b"), &tag(name)).await.unwrap().unwrap();
+        assert_eq!(found.digests.sha256, digests(1).sha256);
+    }
+    let referrers = store.referrers(&repository("a/b"), &subject, None, None).await.unwrap();
+    assert_eq!(referrers.items[0].annotations["key"], "value");
+    let other = store.referrers(&repository("a/b"), &subject, Some("other/type"), None).await.unwrap();
+    assert!(other.items.is_empty());
+}
+
+async fn law_4_reads_see_writes_that_returned(fixture: Fixture) {
+    let name = repository("a/b");
+    for round in 0..100 {
+        let digest = pushed(&*fixture.store, "a/b", round, &["moves"]).await;
+        let seen = fixture.store.tag(&name, &tag("moves")).await.unwrap().unwrap();
+        assert_eq!(seen.digests.sha256, digest, "round {round}");
+    }
+}
+
+async fn law_5_deleting_takes_what_belongs_to_it(fixture: Fixture) {
+    let store = &fixture.store;
+    let name = repository("a/b");
+    let digest = pushed(&**store, "a/b", 1, &["x", "y"]).await;
+    pushed(&**store, "a/b", 2, &["z"]).await;
+    assert!(store.delete_tag(&name, &tag("x"), "tester").await.unwrap());
+    assert!(!store.delete_tag(&name, &tag("x"), "tester").await.unwrap());
+    assert!(store.manifest(&name, &digest.into()).await.unwrap().is_some());
+    assert!(store.delete_manifest(&name, &digest.into(), "tester").await.unwrap());
+    assert!(!store.delete_manifest(&name, &digest.into(), "tester").await.unwrap());
+    let left = store.tags(&name, None, 10).await.unwrap().unwrap();
+    assert_eq!(left.items, [tag("z")]);
+    pushed(&**store, "a/b", 1, &["x"]).await;
+    assert!(store.tag(&name, &tag("x")).await.unwrap().is_some(), "deleted and pushed again");
+}
+
+async fn law_6_the_sequence_has_no_gaps(fixture: Fixture) {
+    let store = &fixture.store;
+    let mut writers = tokio::task::JoinSet::new();
+    for seed in 0..40 {
+        let store = Arc::clone(store);
+        writers.spawn(async move {
+            pushed(&*store, if seed % 2 == 0 { "a/b" } else { "a/c" }, seed, &["latest"]).await
+        });
+    }
+    writers.join_all().await;
+    let before = store.events("a", 0, 1000).await.unwrap();
+    pushed(&**store, "a/b", 38, &[]).await;
+    let events = store.events("a", 0, 1000).await.unwrap();
+    assert_eq!(before, events, "repeating a write adds no event");
+    let numbers: Vec<u64> = events.iter().map(|event| event.sequence).collect();
+    assert_eq!(numbers, (1..=80).collect::<Vec<_>>());
+    assert!(store.events("other", 0, 10).await.unwrap().is_empty());
+
+    // Each move tells what the tag pointed to before, so the log is a chain.
+    for name in ["a/b", "a/c"] {
+        let mut points_to = None;
+        for event in events.iter().filter(|event| event.repository.as_str() == name) {
+            if let Change::TagSet { digest, previous, .. } = event.change {
+                assert_eq!(previous, points_to);
+                points_to = Some(digest);
+            }
+        }
+        let tag = store.tag(&repository(name), &tag("latest")).await.unwrap().unwrap();
+        assert_eq!(Some(tag.digests.sha256), points_to);
+    }
+}
+
+async fn law_7_lists_are_in_byte_order(fixture: Fixture) {
+    let store = &fixture.store;
+    let names = ["_", "1.10", "1.9", "A", "Z", "a", "b.c", "b_c", "z"];
+    let mut shuffled = names;
+    shuffled.reverse();
+    pushed(&**store, "a/b", 1, &shuffled).await;
+    let mut sorted = names.map(tag);
+    sorted.sort();
+    let name = repository("a/b");
+    let all = store.tags(&name, None, 100).await.unwrap().unwrap();
+    assert_eq!((all.items.as_slice(), all.more), (sorted.as_slice(), false));
+    let page = store.tags(&name, Some("1.95"), 2).await.unwrap().unwrap();
+    assert_eq!((page.items, page.more), (vec![tag("A"), tag("Z")], true));
+    let none = store.tags(&name, None, 0).await.unwrap().unwrap();
+    assert_eq!((none.items, none.more), (vec![], true));
+
+    for other in ["b/a", "a/a", "c/z"] {
+        pushed(&**store, other, 1, &[]).await;
+    }
+    let page = store.repositories(&ReadScope::Everything, Some("a/a"), 2).await.unwrap();
+    assert_eq!((page.items, page.more), (vec![repository("a/b"), repository("b/a")], true));
+    let scope = ReadScope::Only { catalogs: vec!["a".into()], repositories: vec![repository("c/z")] };
+    let page = store.repositories(&scope, None, 10).await.unwrap();
+    assert_eq!(page.items, ["a/a", "a/b", "c/z"].map(repository));
+}
+
+async fn law_7_referrers_come_in_pages(fixture: Fixture) {
+    let store = &fixture.store;
+    let subject: Digest = digests(9999).sha256.into();
+    let count = u32::try_from(REFERRERS_PAGE).unwrap() + 5;
+    // Together, so that they share commits.
+    let mut writes = tokio::task::JoinSet::new();
+    for seed in 0..count {
+        let mut new = manifest("a/b", seed, &[], &[]);
+        new.manifest.subject = Some(subject);
+        let store = Arc::clone(store);
+        writes.spawn(async move { store.put_manifest(new).await.unwrap() });
+    }
+    assert!(writes.join_all().await.iter().all(|outcome| *outcome == PutManifest::Stored));
+    let mut all = Vec::new();
+    let mut after = None;
+    loop {
+        let page = store.referrers(&repository("a/b"), &subject, None, after).await.unwrap();
+        all.extend(page.items.iter().map(|referrer| referrer.record.digests.sha256));
+        after = all.last().copied();
+        if !page.more {
+            break;
+        }
+    }
+    assert_eq!(all.len(), count as usize);
+    assert!(all.is_sorted());
+}
+
+async fn law_8_sessions_stay_until_they_end(fixture: Fixture) {
+    let store = &fixture.store;
+    let upload = |id| Upload {
+        id,
+        repository: repository("a/b"),
+        subject: "tester".into(),
+        checkpoint: Checkpoint::start(Algorithm::Sha256),
+    };
+    let (kept, linked, dropped) = (Uuid::now_v7(), Uuid::now_v7(), Uuid::now_v7());
+    for id in [kept, linked, dropped] {
+        store.create_upload(upload(id)).await.unwrap();
+    }
+    let checkpoint = Checkpoint { offset: 17, hash_state: vec![1, 2, 3] };
+    assert!(store.checkpoint_upload(kept, checkpoint.clone()).await.unwrap());
+    assert_eq!(
+        store.upload(kept).await.unwrap(),
+        Some(Upload { checkpoint: checkpoint.clone(), ..upload(kept) })
+    );
+    store.link_blob(&repository("a/b"), blob(1), Some(linked)).await.unwrap();
+    assert!(store.upload(linked).await.unwrap().is_none());
+    assert!(store.drop_upload(dropped).await.unwrap());
+    assert!(!store.drop_upload(dropped).await.unwrap());
+    assert!(!store.checkpoint_upload(dropped, checkpoint).await.unwrap());
+
+    let hour = Duration::from_secs(3600);
+    assert!(store.stale_uploads(hour, 10).await.unwrap().is_empty());
+    assert!(!store.expire_upload(kept, hour).await.unwrap());
+    assert_eq!(store.stale_uploads(Duration::ZERO, 10).await.unwrap(), [kept]);
+    assert!(store.expire_upload(kept, Duration::ZERO).await.unwrap());
+    assert!(store.upload(kept).await.unwrap().is_none());
+}
+
+async fn sha512_stands_beside_sha256(fixture: Fixture) {
+    let store = &fixture.store;
+    let mut record = blob(1);
+    store.link_blob(&repository("a/b"), record, None).await.unwrap();
+    record.digests.sha512 = Some([7; 64]);
+    assert!(store.blob(&repository("a/b"), &Digest::Sha512([7; 64])).await.unwrap().is_none());
+    store.link_blob(&repository("a/b"), record, None).await.unwrap();
+    store.link_blob(&repository("a/b"), blob(1), None).await.unwrap();
+    for digest in [Digest::Sha512([7; 64]), digests(1).sha256.into()] {
+        assert_eq!(store.blob(&repository("a/b"), &digest).await.unwrap(), Some(record));
+    }
+}
+
+async fn keys_have_one_current_one(fixture: Fixture) {
+    let store = &fixture.store;
+    let key = |id: &str, private: Option<&str>| KeyRecord {
+        id: id.into(),
+        public: id.as_bytes().to_vec(),
+        private: private.map(|text| text.as_bytes().to_vec()),
+        retired: None,
+    };
+    let ids = |keys: Vec<KeyRecord>| {
+        keys.into_iter().map(|key| (key.id, key.retired.is_some())).collect::<Vec<_>>()
+    };
+    let first = store.ensure_key("token", key("made", Some("secret")), false).await.unwrap();
+    assert_eq!(first, [key("made", Some("secret"))]);
+    let kept = store.ensure_key("token", key("unused", Some("secret")), false).await.unwrap();
+    assert_eq!(ids(kept), [("made".into(), false)]);
+    let given = store.ensure_key("token", key("given", None), true).await.unwrap();
+    assert_eq!(ids(given), [("given".into(), false), ("made".into(), true)]);
+    let again = store.ensure_key("token", key("given", None), true).await.unwrap();
+    assert_eq!(ids(again), [("given".into(), false), ("made".into(), true)]);
+    let made = store.ensure_key("token", key("newer", Some("secret")), false).await.unwrap();
+    assert_eq!(ids(made)[0], ("newer".into(), false), "a key without its private half can't go on");
+    assert_eq!(store.ensure_key("other", key("x", Some("s")), false).await.unwrap().len(), 1);
+}
+
+macro_rules! laws {
+    ($($store:ident: $($law:ident),* $(,)?;)*) => {$(
+        mod $store {
+            $(#[tokio::test]
+            async fn $law() {
+                super::$law(super::$store().await).await;
+            })*
+        }
+    )*};
+}
+
+laws! {
+    sqlite:
+        law_1_a_write_that_returned_is_durable,
+        law_1_a_refused_write_leaves_nothing,
+        law_2_existence_is_per_repository,
+        law_3_a_manifest_needs_what_it_refers_to,
+        law_4_reads_see_writes_that_returned,
+        law_5_deleting_takes_what_belongs_to_it,
+        law_6_the_sequence_has_no_gaps,
+        law_7_lists_are_in_byte_order,
+        law_7_referrers_come_in_pages,
+        law_8_sessions_stay_until_they_end,
+        sha512_stands_beside_sha256,
+        keys_have_one_current_one;
+}
+
+/// A database that a newer program made is refused, not damaged.
+#[tokio::test]
+async fn sqlite_refuses_a_newer_schema() {
+    let Fixture { store, folder } = sqlite().await;
+    drop(store);
+    let path = folder.path().join("quire.db");
+    let database = rusqlite::Connection::open(&path).unwrap();
+    database.execute("INSERT INTO schema_migrations VALUES (999, 'later', 'x', 0)", ()).unwrap();
+    drop(database);
+    let error = SqliteMeta::open(&path, SqliteCounters::noop()).await.err().unwrap().to_string();
+    assert!(error.contains("use a newer program"), "{error}");
+}
+
+/// The log can't be rewritten, not even by a statement that tries.
+#[tokio::test]
+async fn sqlite_events_are_append_only() {
+    let Fixture { store, folder } = sqlite().await;
+    pushed(&*store, "a/b", 1, &["v1"]).await;
+    let database = rusqlite::Connection::open(folder.path().join("quire.db")).unwrap();
+    for statement in ["UPDATE events SET actor = 'other'", "DELETE FROM events"] {
+        let error = database.execute(statement, ()).unwrap_err().to_string();
+        assert!(error.contains("append-only"), "{error}");
+    }
+}

@@ -1,0 +1,257 @@
+//! What a reviewer would otherwise have to remember: layers, fences around crates, file heads and sizes.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+const ROOT: &str = env!("CARGO_MANIFEST_DIR");
+const LONGEST_FILE: usize = 800;
+
+/// Which modules of the crate a module may name. What is not listed here may not exist.
+const LAYERS: &[(&str, &[&str])] = &[
+    // The vocabulary: parse or refuse, nothing else.
+    ("digest", &[]),
+    ("name", &["digest"]),
+    ("media_type", &[]),
+    ("strict_json", &[]),
+    ("manifest", &["digest", "media_type", "strict_json"]),
+    ("access", &["name"]),
+    ("token", &["access", "digest"]),
+    ("config", &["access"]),
+    // Bytes and rows.
+    ("staging", &["digest"]),
+    ("blob", &["digest", "staging"]),
+    ("meta", &["access", "digest", "manifest", "name", "staging"]),
+    // The use cases.
+    ("registry", &["access", "blob", "digest", "manifest", "media_type", "meta", "name", "staging"]),
+    // The outside.
+    ("telemetry", &["blob", "config", "meta", "registry"]),
+    (
+        "http",
+        &[
+            "access",
+            "blob",
+            "digest",
+            "manifest",
+            "media_type",
+            "meta",
+            "name",
+            "registry",
+            "staging",
+            "telemetry",
+            "token",
+        ],
+    ),
+    (
+        "app",
+        &["access", "blob", "config", "digest", "http", "meta", "registry", "staging", "telemetry", "token"],
+    ),
+    ("cli", &["app", "config", "telemetry"]),
+];
+
+/// Where a third-party crate may be named. A crate that is not listed is allowed nowhere.
+const FENCES: &[(&str, &[&str])] = &[
+    ("anstream", &["cli/", "main.rs"]),
+    ("anyhow", &["main.rs"]),
+    ("async_trait", &["blob/", "meta/", "staging.rs", "http/request_body.rs"]),
+    ("aws_lc_rs", &["token.rs"]),
+    ("base64", &["token.rs", "http/"]),
+    ("bytes", &["blob/", "registry/", "staging.rs", "http/"]),
+    ("clap", &["cli/"]),
+    ("clap_complete", &["cli/completions.rs"]),
+    ("clap_mangen", &["cli/man.rs"]),
+    ("http", &["http/", "config.rs"]),
+    ("http_body", &["http/"]),
+    ("http_body_util", &["http/"]),
+    ("hyper", &["http/"]),
+    ("hyper_util", &["http/"]),
+    ("jiff", &["http/"]),
+    ("jsonwebtoken", &["token.rs"]),
+    ("metrics", &["telemetry.rs", "blob/local.rs", "meta/sqlite/mod.rs", "registry/mod.rs"]),
+    ("metrics_exporter_prometheus", &["telemetry.rs"]),
+    ("moka", &["registry/cache.rs"]),
+    ("percent_encoding", &["http/"]),
+    ("rusqlite", &["meta/sqlite/"]),
+    ("rustix", &["http/file_body.rs", "cli/serve.rs"]),
+    ("sd_notify", &["cli/serve.rs"]),
+    ("serde", &["manifest.rs", "strict_json.rs", "token.rs", "http/"]),
+    ("serde_json", &["manifest.rs", "strict_json.rs", "meta/sqlite/", "http/", "cli/"]),
+    ("sha2", &["digest.rs"]),
+    ("strsim", &["config.rs"]),
+    ("subtle", &["token.rs"]),
+    ("thiserror", &[""]),
+    ("tokio", &["app.rs", "blob/", "cli/serve.rs", "http/", "meta/sqlite/", "registry/", "staging.rs"]),
+    ("toml", &["config.rs"]),
+    ("tracing", &[""]),
+    ("tracing_subscriber", &["telemetry.rs"]),
+    ("uuid", &["http/", "meta/", "registry/", "staging.rs"]),
+];
+
+/// Source files below a folder, with their path inside of it.
+fn sources(folder: &str) -> BTreeMap<String, String> {
+    fn walk(folder: &Path, found: &mut Vec<PathBuf>) {
+        for entry in fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                walk(&path, found);
+            } else if path.extension().is_some_and(|extension| extension == "rs") {
+                found.push(path);
+            }
+        }
+    }
+    let base = Path::new(ROOT).join(folder);
+    let mut found = Vec::new();
+    if base.is_dir() {
+        walk(&base, &mut found);
+    }
+    let name = |path: &PathBuf| path.strip_prefix(&base).unwrap().display().to_string();
+    found.iter().map(|path| (name(path), fs::read_to_string(path).unwrap())).collect()
+}
+
+/// The code of a file: without comments, and without its tests, which may name what they like.
+fn code(text: &str) -> String {
+    let text = text.split("#[cfg(test)]").next().unwrap_or_default();
+    let lines = text.lines().map(|line| line.split("//").next().unwrap_or_default());
+    lines.collect::<Vec<_>>().join("\n")
+}
+
+/// Identifiers that stand right before `::`, at the start of a path.
+fn roots_of_paths(code: &str) -> Vec<&str> {
+    let word = |c: char| c.is_alphanumeric() || c == '_';
+    code.match_indices("::")
+        .filter_map(|(end, _)| {
+            let start = code[..end].rfind(|c| !word(c)).map_or(0, |before| before + 1);
+            let inner = code[..start].ends_with("::") || code[..start].ends_with('.');
+            (start < end && !inner).then(|| &code[start..end])
+        })
+        .collect()
+}
+
+/// The modules of this crate that a text names.
+fn modules(code: &str) -> Vec<&str> {
+    let mut named = Vec::new();
+    for (at, prefix) in code.match_indices("crate::") {
+        let rest = &code[at + prefix.len()..];
+        let outside = code[..at].ends_with('$') || code[..at].ends_with(|c: char| c.is_alphanumeric());
+        let end = rest.find(|c: char| !(c.is_alphanumeric() || c == '_')).unwrap_or(rest.len());
+        if !outside && end > 0 {
+            named.push(&rest[..end]);
+        }
+    }
+    named
+}
+
+fn module_of(file: &str) -> &str {
+    let first = file.split('/').next().unwrap_or_default();
+    first.strip_suffix(".rs").unwrap_or(first)
+}
+
+#[test]
+fn layers_point_one_way() {
+    let mut wrong = Vec::new();
+    for (file, text) in sources("src") {
+        let module = module_of(&file);
+        if ["main", "lib"].contains(&module) {
+            continue;
+        }
+        let Some((_, allowed)) = LAYERS.iter().find(|(name, _)| *name == module) else {
+            wrong.push(format!("{file}: the module {module} is in no layer"));
+            continue;
+        };
+        for named in modules(&code(&text)) {
+            if named != module && !allowed.contains(&named) {
+                wrong.push(format!("{file}: {module} may not know {named}"));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{wrong:#?}");
+}
+
+#[test]
+fn the_layer_table_has_no_circle() {
+    for (index, (module, allowed)) in LAYERS.iter().enumerate() {
+        for below in *allowed {
+            let stands_before = LAYERS[..index].iter().any(|(name, _)| name == below);
+            assert!(stands_before, "{module} names {below}, which does not stand above it in the table");
+        }
+    }
+}
+
+#[test]
+fn crates_stay_inside_their_fences() {
+    let mut wrong = Vec::new();
+    for (file, text) in sources("src") {
+        for root in roots_of_paths(&code(&text)) {
+            if let Some((_, places)) = FENCES.iter().find(|(name, _)| *name == root)
+                && !places.iter().any(|place| file.starts_with(place))
+            {
+                wrong.push(format!("{file} names {root}"));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{wrong:#?}");
+}
+
+#[test]
+fn every_dependency_has_a_fence() {
+    let manifest: toml::Table = fs::read_to_string(format!("{ROOT}/Cargo.toml")).unwrap().parse().unwrap();
+    let dependencies = manifest["dependencies"].as_table().unwrap();
+    let names: Vec<String> = dependencies.keys().map(|name| name.replace('-', "_")).collect();
+    for name in &names {
+        assert!(FENCES.iter().any(|(fenced, _)| fenced == name), "{name} has no fence");
+    }
+    for (fenced, _) in FENCES {
+        assert!(names.iter().any(|name| name == fenced), "{fenced} is fenced but no dependency");
+    }
+}
+
+#[test]
+fn files_open_with_what_they_hold_and_stay_short() {
+    let mut wrong = Vec::new();
+    for folder in ["src", "tests", "benches", "fuzz"] {
+        for (file, text) in sources(folder) {
+            let first = text.lines().next().unwrap_or_default();
+            if !first.starts_with("//! ") || first.len() < 20 {
+                wrong.push(format!("{folder}/{file} does not open with a `//!` sentence"));
+            }
+            if text.lines().count() > LONGEST_FILE {
+                wrong.push(format!("{folder}/{file} has more than {LONGEST_FILE} lines: a noun is missing"));
+            }
+            for vague in ["utils", "util", "helpers", "common", "misc", "types", "models"] {
+                if file.split(['/', '.']).any(|part| part == vague) {
+                    wrong.push(format!("{folder}/{file}: the name says nothing"));
+                }
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{wrong:#?}");
+}
+
+#[test]
+fn no_test_is_forgotten() {
+    for folder in ["tests/suite", "tests/interop"] {
+        let files = sources(folder);
+        let main = &files["main.rs"];
+        for file in files.keys().filter(|file| *file != "main.rs") {
+            let module = module_of(file);
+            assert!(main.contains(&format!("mod {module};")), "{folder}/{file} is in no test binary");
+        }
+    }
+}
+
+#[test]
+fn every_promise_has_tests_that_name_it() {
+    let texts: Vec<String> =
+        ["src", "tests"].iter().flat_map(|folder| sources(folder).into_values()).collect();
+    // A test names its promises at the start of its description: `/// P1, P2: what it shows`.
+    let named: Vec<&str> = texts
+        .iter()
+        .flat_map(|text| text.lines())
+        .filter_map(|line| line.trim_start().strip_prefix("/// P")?.split_once(':'))
+        .flat_map(|(promises, _)| promises.split([',', ' ', 'P']))
+        .collect();
+    // P7 and P8 are about parts that do not exist yet: PostgreSQL and S3, and plugins.
+    for promise in ["1", "2", "3", "4", "5", "6", "9", "10"] {
+        assert!(named.contains(&promise), "no test names P{promise}");
+    }
+}
