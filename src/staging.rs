@@ -230,11 +230,23 @@ pub struct Intake {
     batch_bytes: usize,
     received: u64,
     limit: u64,
+    /// The file is new, and its name is not durable yet.
+    unnamed: bool,
 }
 
 impl Intake {
     fn new(file: StagedFile, hasher: Hasher, received: u64, limit: u64) -> Self {
-        Self { file, hasher: Some(hasher), job: None, batch: Vec::new(), batch_bytes: 0, received, limit }
+        let unnamed = received == 0;
+        Self {
+            file,
+            hasher: Some(hasher),
+            job: None,
+            batch: Vec::new(),
+            batch_bytes: 0,
+            received,
+            limit,
+            unnamed,
+        }
     }
 
     /// Bytes taken so far, those of earlier requests of the session included.
@@ -293,7 +305,13 @@ impl Intake {
         self.start_batch().await?;
         let hasher = self.settle().await?;
         let file = Arc::clone(&self.file.file);
-        blocking(move || file.sync_data()).await?;
+        let folder = self.file.path.parent().filter(|_| self.unnamed).map(Path::to_owned);
+        blocking(move || {
+            file.sync_data()?;
+            folder.map_or(Ok(()), |folder| File::open(folder)?.sync_all())
+        })
+        .await?;
+        self.unnamed = false;
         let checkpoint = Checkpoint { offset: self.received, hash_state: hasher.save() };
         self.hasher = Some(hasher);
         Ok(checkpoint)

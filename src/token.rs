@@ -59,7 +59,7 @@ pub fn load_or_make_admin_token(path: &Path) -> io::Result<(String, bool)> {
     let mut random = [0; 32];
     aws_lc_rs::rand::fill(&mut random).map_err(io::Error::other)?;
     let token = format!("quire_{}", URL_SAFE_NO_PAD.encode(random));
-    // Written beside and linked, so that a crash leaves either no token or a whole one.
+    // Written beside and renamed, so that a crash leaves either no token or a whole one.
     let beside = path.with_extension("token.new");
     let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&beside)?;
     writeln!(file, "{token}")?;

@@ -33,9 +33,10 @@ impl Sessions {
             let mut locks = self.locks.lock().unwrap_or_else(PoisonError::into_inner);
             Arc::clone(locks.entry(id).or_default())
         };
-        let guard = tokio::time::timeout(PATIENCE, lock.lock_owned()).await;
-        let guard = guard.map_err(|_| Refusal::UploadBusy)?;
-        Ok(Claim { id, guard: Some(guard), locks: Arc::clone(&self.locks) })
+        let guard = tokio::time::timeout(PATIENCE, lock.lock_owned()).await.ok();
+        // Without a guard it is dropped right here, which tidies the map as every claim does.
+        let claim = Claim { id, guard, locks: Arc::clone(&self.locks) };
+        if claim.guard.is_some() { Ok(claim) } else { Err(Refusal::UploadBusy) }
     }
 
     /// Whether somebody is writing to the session now.
