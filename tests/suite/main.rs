@@ -3,8 +3,12 @@
 #[path = "../harness/mod.rs"]
 mod harness;
 
+mod bad_input;
+mod bad_messages;
 mod blob_laws;
+mod disk;
 mod faults;
 mod meta_laws;
 mod pulls;
 mod tidy;
+mod wire;
