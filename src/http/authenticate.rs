@@ -77,13 +77,17 @@ pub fn challenge(
         None => format!("http://{host}/token"),
     };
     let mut challenge = format!("Bearer realm=\"{realm}\",service=\"{SERVICE}\"");
-    if let Need::Repository(action, repository) = need {
-        let actions = match action {
-            Action::Pull => "pull",
-            Action::Push => "pull,push",
-            Action::Delete => "delete",
-        };
-        challenge.push_str(&format!(",scope=\"repository:{repository}:{actions}\""));
+    match need {
+        Need::Nothing | Need::Credential => {}
+        Need::Listing => challenge.push_str(",scope=\"registry:catalog:*\""),
+        Need::Repository(action, repository) => {
+            let actions = match action {
+                Action::Pull => "pull",
+                Action::Push => "pull,push",
+                Action::Delete => "delete",
+            };
+            challenge.push_str(&format!(",scope=\"repository:{repository}:{actions}\""));
+        }
     }
     challenge
 }
@@ -107,6 +111,7 @@ mod tests {
             challenge(Some("https://r.test"), &headers, None, Need::Credential),
             "Bearer realm=\"https://r.test/token\",service=\"quire\""
         );
+        assert!(challenge(None, &headers, None, Need::Listing).ends_with(",scope=\"registry:catalog:*\""));
         headers.insert(HOST, HeaderValue::from_static("a\",evil=\"b"));
         assert!(!challenge(None, &headers, None, Need::Credential).contains("evil"));
     }

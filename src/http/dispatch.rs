@@ -93,8 +93,10 @@ impl Server {
         };
         let verdict = match need {
             Need::Nothing => Verdict::Allowed,
-            Need::Credential if parts.headers.contains_key("authorization") => Verdict::Allowed,
-            Need::Credential => Verdict::Unauthenticated,
+            Need::Credential | Need::Listing if parts.headers.contains_key("authorization") => {
+                Verdict::Allowed
+            }
+            Need::Credential | Need::Listing => Verdict::Unauthenticated,
             Need::Repository(action, repository) => self.registry.policy().may(&caller, action, repository),
         };
         match verdict {

@@ -150,6 +150,9 @@ pub enum Need<'a> {
     Nothing,
     /// Somebody who said who they are: `/v2/` is how clients find out that they should.
     Credential,
+    /// A token, even one of nobody: clients send what they have only after a challenge, and without it
+    /// would be shown the public repositories alone.
+    Listing,
     Repository(Action, &'a RepositoryName),
 }
 
@@ -177,9 +180,10 @@ impl Route {
 
     pub fn need(&self) -> Need<'_> {
         match self {
-            Self::Token(_) | Self::Catalog(_) | Self::GetImmutable { .. } => Need::Nothing,
+            Self::Token(_) | Self::GetImmutable { .. } => Need::Nothing,
             Self::Live | Self::Ready | Self::Metrics => Need::Nothing,
             Self::Base => Need::Credential,
+            Self::Catalog(_) => Need::Listing,
             Self::GetBlob { repository, .. }
             | Self::GetManifest { repository, .. }
             | Self::ListTags { repository, .. }
@@ -200,7 +204,7 @@ impl Route {
     pub fn writes(&self) -> bool {
         match self.need() {
             Need::Repository(Action::Push | Action::Delete, _) => !matches!(self, Self::GetUpload { .. }),
-            Need::Repository(Action::Pull, _) | Need::Nothing | Need::Credential => false,
+            Need::Repository(Action::Pull, _) | Need::Nothing | Need::Credential | Need::Listing => false,
         }
     }
 
