@@ -44,6 +44,7 @@ impl Server {
         let number = self.requests.fetch_add(1, Ordering::Relaxed);
         let id = format!("{}-{number:x}", self.request_prefix);
         let (parts, body) = request.into_parts();
+        let body = RequestBody::new(&parts, body);
         let line = (parts.method.clone(), parts.uri.clone());
         let parsed = Route::parse(&parts.method, &parts.uri);
         let kind = parsed.as_ref().map_or(RouteKind::Unknown, Route::kind);
@@ -81,7 +82,7 @@ impl Server {
     }
 
     /// Authenticates and authorises, and only then runs the route.
-    async fn guard(&self, route: Route, parts: &Parts, body: Incoming) -> Result<Reply, ApiError> {
+    async fn guard(&self, route: Route, parts: &Parts, body: RequestBody) -> Result<Reply, ApiError> {
         let need = route.need();
         let unauthorized = |message| {
             let authority = parts.uri.authority().map(|authority| authority.as_str());
@@ -116,7 +117,7 @@ impl Server {
             }
             ReadScope::Only { .. } => ApiError::Denied,
         };
-        self.run(route, caller, absent, parts, RequestBody(body)).await
+        self.run(route, caller, absent, parts, body).await
     }
 
     /// `absent` answers for bytes that the caller can't reach, whether or not they exist.
