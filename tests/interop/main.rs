@@ -2,3 +2,14 @@
 
 #[path = "../harness/mod.rs"]
 mod harness;
+
+mod conformance;
+mod docker_format;
+mod large;
+mod layout;
+mod oras;
+mod oras_py;
+mod podman;
+mod skopeo;
+mod tools;
+mod zip;
