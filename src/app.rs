@@ -5,7 +5,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, SystemTime};
 
 use thiserror::Error;
 use tokio::net::TcpListener;
@@ -50,7 +50,7 @@ pub struct App {
     listener: TcpListener,
     drain: Duration,
     sweep_every: Duration,
-    started: Instant,
+    started: SystemTime,
     /// Set when the admin token was made by this start: it is shown once.
     new_admin_token: Option<String>,
     admin_token_path: PathBuf,
@@ -69,7 +69,7 @@ impl App {
         config: &Config,
         wrap: impl FnOnce(Arc<dyn BlobStore>) -> Arc<dyn BlobStore>,
     ) -> Result<Self, StartError> {
-        let started = Instant::now();
+        let started = SystemTime::now();
         digest::self_test().map_err(StartError::SelfTest)?;
         let data = &config.data;
         let in_folder = |path: &Path| {
@@ -187,10 +187,10 @@ async fn token_keys(meta: &dyn MetaStore, given: Option<&str>) -> Result<Tokens,
 }
 
 /// Cleans up beside serving: first what an earlier process left, then sessions as they go stale.
-fn sweep(server: Arc<Server>, started: Instant, every: Duration) -> JoinHandle<()> {
+fn sweep(server: Arc<Server>, started: SystemTime, every: Duration) -> JoinHandle<()> {
     tokio::spawn(async move {
         let registry = &server.registry;
-        match registry.sweep_files(started.elapsed() + Duration::from_secs(1)).await {
+        match registry.sweep_files(started).await {
             Ok(0) => {}
             Ok(files) => tracing::info!(files, "removed what an earlier process left in staging"),
             Err(error) => tracing::warn!(%error, "staging could not be swept"),

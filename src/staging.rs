@@ -7,6 +7,7 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, IoSlice, Read, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -143,22 +144,20 @@ impl Staging {
         .await
     }
 
-    /// Names of the files that nobody has written to for as long as given. Those that belong to no session
-    /// were left by a process that ended in the middle of a request.
-    pub async fn idle_files(&self, idle: std::time::Duration) -> io::Result<Vec<Uuid>> {
+    /// Names of the files that were begun before the time given, as their names tell it: a modification time
+    /// is too coarse to tell a file of this process from one that was left just before its start.
+    pub async fn files_before(&self, time: SystemTime) -> io::Result<Vec<Uuid>> {
         let folder = Arc::clone(&self.folder);
+        let limit = time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_millis();
         blocking(move || {
             let mut names = Vec::new();
             for entry in fs::read_dir(&folder)? {
-                let entry = entry?;
-                let Ok(metadata) = entry.metadata() else { continue };
-                let age = metadata.modified()?.elapsed().unwrap_or_default();
-                if let Some(name) = entry.file_name().to_str().and_then(|name| name.parse().ok())
-                    && metadata.is_file()
-                    && age >= idle
-                {
-                    names.push(name);
-                }
+                let name: Option<Uuid> = entry?.file_name().to_str().and_then(|name| name.parse().ok());
+                let begun = |name: &Uuid| {
+                    let (seconds, nanoseconds) = name.get_timestamp()?.to_unix();
+                    Some(u128::from(seconds) * 1000 + u128::from(nanoseconds) / 1_000_000)
+                };
+                names.extend(name.filter(|name| begun(name).is_some_and(|begun| begun < limit)));
             }
             Ok(names)
         })
@@ -407,7 +406,7 @@ mod tests {
     }
 
     async fn files(staging: &Staging) -> usize {
-        staging.idle_files(Duration::ZERO).await.unwrap().len()
+        staging.files_before(SystemTime::now() + Duration::from_secs(60)).await.unwrap().len()
     }
 
     /// P1: the digest is computed from the bytes that arrived, in whatever pieces.

@@ -112,7 +112,8 @@ impl ApiError {
         match self {
             Self::Unauthorized { challenge, .. } => reply.header("www-authenticate", challenge),
             Self::Route(RouteError::Method { allow }) => reply.header(ALLOW, allow),
-            Self::RangeNotSatisfiable { size } => reply.header("content-range", &format!("bytes */{size}")),
+            Self::ReadOnly => reply.header(ALLOW, "GET, HEAD"),
+            Self::RangeNotSatisfiable { size } => reply.header("content-range", format!("bytes */{size}")),
             Self::Refused(Refusal::UploadBusy) | Self::NotReady(_) => reply.header(RETRY_AFTER, "1"),
             _ => {}
         }

@@ -1,6 +1,6 @@
 //! Clean-up of uploads that nobody goes on with.
 
-use std::time::Duration;
+use std::time::SystemTime;
 
 use super::{Registry, RegistryError};
 
@@ -29,11 +29,11 @@ impl Registry {
         }
     }
 
-    /// Removes staged files of no session that nobody has written to for as long as given: what a process
-    /// left that ended in the middle of a request. Returns how many.
-    pub async fn sweep_files(&self, idle: Duration) -> Result<usize, RegistryError> {
+    /// Removes staged files of no session that were begun before this process: what an earlier one left that
+    /// ended in the middle of a request. Returns how many.
+    pub async fn sweep_files(&self, started: SystemTime) -> Result<usize, RegistryError> {
         let mut removed = 0;
-        let files = self.staging.idle_files(idle).await;
+        let files = self.staging.files_before(started).await;
         for id in files.map_err(crate::staging::StagingError::Io)? {
             if self.meta.upload(id).await?.is_none() {
                 self.discard(id).await;
