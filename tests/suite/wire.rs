@@ -53,31 +53,34 @@ impl Wire {
         let _ = self.0.shutdown().await;
     }
 
-    /// Everything that comes until the server closes.
-    pub async fn rest(&mut self) -> Vec<u8> {
+    /// The answer, if one came. What is left of the request need not have been sent.
+    pub async fn answer(mut self) -> Option<Answer> {
         let mut bytes = Vec::new();
         let mut buffer = [0; 8192];
         loop {
             let read = timeout(Duration::from_secs(20), self.0.read(&mut buffer)).await;
-            match read.expect("an end of the connection") {
-                Ok(0) | Err(_) => return bytes,
-                Ok(read) => bytes.extend_from_slice(&buffer[..read]),
+            let read = read.expect("an answer in time").unwrap_or(0);
+            bytes.extend_from_slice(&buffer[..read]);
+            let answer = parse(&bytes);
+            let whole = answer
+                .as_ref()
+                .is_some_and(|answer| answer.body.len().to_string() == answer.header("content-length"));
+            if read == 0 || whole {
+                return answer;
             }
         }
     }
+}
 
-    /// The answer, if one came.
-    pub async fn answer(mut self) -> Option<Answer> {
-        let bytes = self.rest().await;
-        let end = bytes.windows(4).position(|window| window == b"\r\n\r\n")?;
-        let head = String::from_utf8(bytes[..end].to_vec()).expect("a text");
-        let mut lines = head.split("\r\n");
-        let status = lines.next()?.split(' ').nth(1)?.parse().expect("a status");
-        let mut headers = HeaderMap::new();
-        for (name, value) in lines.filter_map(|line| line.split_once(": ")) {
-            let name: HeaderName = name.parse().expect("a header");
-            headers.append(name, HeaderValue::from_str(value).expect("a header value"));
-        }
-        Some(Answer { status, headers, body: bytes[end + 4..].to_vec().into() })
+fn parse(bytes: &[u8]) -> Option<Answer> {
+    let end = bytes.windows(4).position(|window| window == b"\r\n\r\n")?;
+    let head = std::str::from_utf8(&bytes[..end]).expect("a text");
+    let mut lines = head.split("\r\n");
+    let status = lines.next()?.split(' ').nth(1)?.parse().expect("a status");
+    let mut headers = HeaderMap::new();
+    for (name, value) in lines.filter_map(|line| line.split_once(": ")) {
+        let name: HeaderName = name.parse().expect("a header");
+        headers.append(name, HeaderValue::from_str(value).expect("a header value"));
     }
+    Some(Answer { status, headers, body: bytes[end + 4..].to_vec().into() })
 }
