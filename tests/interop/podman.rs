@@ -105,6 +105,7 @@ fn a_wrong_password_is_refused_at_login() {
     }
 }
 
+/// P3: to a stranger a private repository looks like one that does not exist.
 #[test]
 fn a_stranger_pulls_what_is_public_and_nothing_else() {
     let server = Server::start(&[]);
