@@ -300,6 +300,22 @@ mod tests {
         }
     }
 
+    /// Sessions of an earlier release go on: the format is fixed by a file that is never changed.
+    #[test]
+    fn a_state_that_was_saved_before_still_loads() {
+        let saved = include_str!("../tests/testdata/hash-state-1.hex").trim();
+        let saved: Vec<u8> = (0..saved.len() / 2)
+            .map(|at| u8::from_str_radix(&saved[at * 2..at * 2 + 2], 16).unwrap())
+            .collect();
+        let mut fresh = Hasher::new(Algorithm::Sha512);
+        fresh.update(b"ab");
+        assert_eq!(fresh.save(), saved);
+        assert_eq!(saved.len(), 1 + 104 + 208);
+        let mut restored = Hasher::restore(&saved).unwrap();
+        restored.update(b"c");
+        assert_eq!(restored.finish().sha256.hex(), ABC_SHA256);
+    }
+
     #[test]
     fn a_damaged_state_is_refused() {
         let saved = Hasher::new(Algorithm::Sha512).save();
