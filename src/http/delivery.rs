@@ -3,9 +3,10 @@
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use http::header::{
-    ACCEPT_RANGES, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, ETAG, IF_NONE_MATCH, IF_RANGE, RANGE,
+    ACCEPT_RANGES, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, ETAG, HeaderValue, IF_NONE_MATCH, IF_RANGE,
+    RANGE,
 };
-use http::{HeaderMap, StatusCode};
+use http::{HeaderMap, HeaderName, StatusCode};
 
 use super::error::ApiError;
 use super::file_body::FileBody;
@@ -14,6 +15,9 @@ use super::reply::{Body, Freshness, Reply};
 use crate::blob::{Blob, Content};
 use crate::digest::Digest;
 use crate::registry::{Found, RegistryError};
+
+static CONTENT_DIGEST: HeaderName = HeaderName::from_static("docker-content-digest");
+static REPR_DIGEST: HeaderName = HeaderName::from_static("repr-digest");
 
 /// What a client already has, and which part it wants.
 pub struct Conditions<'a> {
@@ -54,11 +58,12 @@ pub async fn deliver<L>(
 where
     L: Future<Output = Result<Blob, RegistryError>>,
 {
-    let etag = format!("\"{}\"", found.digest);
+    let digest = found.digest.to_string();
+    let etag = ["\"", &digest, "\""].concat();
     if conditions.has(&etag) {
         let mut reply = Reply::empty(StatusCode::NOT_MODIFIED, freshness);
-        reply.header(ETAG, &etag);
-        reply.header("docker-content-digest", &found.digest.to_string());
+        reply.header(ETAG, etag);
+        reply.header(&CONTENT_DIGEST, digest);
         return Ok(reply);
     }
     let (status, first, end) = match conditions.range(&etag, found.size) {
@@ -72,13 +77,13 @@ where
     }
     reply.headers.insert(CONTENT_LENGTH, (end - first).into());
     if status == StatusCode::PARTIAL_CONTENT {
-        reply.header(CONTENT_RANGE, &format!("bytes {first}-{}/{}", end - 1, found.size));
+        reply.header(CONTENT_RANGE, format!("bytes {first}-{}/{}", end - 1, found.size));
     }
     reply.header(CONTENT_TYPE, content_type);
-    reply.header(ETAG, &etag);
-    reply.header(ACCEPT_RANGES, "bytes");
-    reply.header("docker-content-digest", &found.digest.to_string());
-    reply.header("repr-digest", &repr_digest(&found.digest));
+    reply.header(ETAG, etag);
+    reply.header(ACCEPT_RANGES, HeaderValue::from_static("bytes"));
+    reply.header(&CONTENT_DIGEST, digest);
+    reply.header(&REPR_DIGEST, repr_digest(&found.digest));
     Ok(reply)
 }
 
@@ -95,10 +100,10 @@ fn part(blob: Blob, first: u64, end: u64) -> Body {
 /// RFC 9530: the digest of the whole representation, also beside a part of it.
 fn repr_digest(digest: &Digest) -> String {
     let algorithm = match digest {
-        Digest::Sha256(_) => "sha-256",
-        Digest::Sha512(_) => "sha-512",
+        Digest::Sha256(_) => "sha-256=:",
+        Digest::Sha512(_) => "sha-512=:",
     };
-    format!("{algorithm}=:{}:", STANDARD.encode(digest.as_bytes()))
+    [algorithm, &STANDARD.encode(digest.as_bytes()), ":"].concat()
 }
 
 #[cfg(test)]

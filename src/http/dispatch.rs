@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use http::header::{CONTENT_SECURITY_POLICY, HeaderValue, X_CONTENT_TYPE_OPTIONS};
 use http::request::Parts;
@@ -76,19 +76,16 @@ impl Server {
             reply.without_body();
         }
         sign(&mut reply, &id, is_v2);
-        self.telemetry.request(kind as usize, reply.status.as_u16(), started.elapsed());
-        log(&line.0, &line.1, &id, &reply, started);
+        let duration = started.elapsed();
+        self.telemetry.request(kind as usize, reply.status.as_u16(), duration);
+        log(&line.0, &line.1, &id, &reply, duration);
         reply.into_response()
     }
 
     /// Authenticates and authorises, and only then runs the route.
     async fn guard(&self, route: Route, parts: &Parts, body: RequestBody) -> Result<Reply, ApiError> {
         let need = route.need();
-        let unauthorized = |message| {
-            let authority = parts.uri.authority().map(|authority| authority.as_str());
-            let challenge = challenge(self.public_url.as_deref(), &parts.headers, authority, need);
-            ApiError::Unauthorized { challenge, message }
-        };
+        let unauthorized = |message| self.unauthorized(parts, need, message);
         let Some(caller) = self.credentials.authenticate(&parts.headers) else {
             return Err(unauthorized("this credential is not known here, or no longer"));
         };
@@ -109,23 +106,33 @@ impl Server {
         if self.read_only && route.writes() {
             return Err(ApiError::ReadOnly);
         }
-        // Who may read everything learns what is not there; a stranger gets the same answer either way (P3).
-        let absent = match self.registry.policy().readable(&caller) {
-            ReadScope::Everything => ApiError::BlobUnknown,
-            ReadScope::Only { .. } if caller.is_anonymous() => {
-                unauthorized("nothing by this digest can be read without a credential")
-            }
-            ReadScope::Only { .. } => ApiError::Denied,
-        };
-        self.run(route, caller, absent, parts, body).await
+        self.run(route, caller, parts, body).await
     }
 
-    /// `absent` answers for bytes that the caller can't reach, whether or not they exist.
+    fn unauthorized(&self, parts: &Parts, need: Need<'_>, message: &'static str) -> ApiError {
+        let authority = parts.uri.authority().map(|authority| authority.as_str());
+        let challenge = challenge(self.public_url.as_deref(), &parts.headers, authority, need);
+        ApiError::Unauthorized { challenge, message }
+    }
+
+    /// The answer for bytes that the caller can't reach, whether or not they exist. Who may read everything
+    /// learns what is not there; a stranger gets the same answer either way (P3).
+    fn absent(&self, caller: &Caller, parts: &Parts) -> ApiError {
+        match self.registry.policy().readable(caller) {
+            ReadScope::Everything => ApiError::BlobUnknown,
+            ReadScope::Only { .. } if caller.is_anonymous() => {
+                let message = "nothing by this digest can be read without a credential";
+                self.unauthorized(parts, Need::Nothing, message)
+            }
+            ReadScope::Only { .. } => ApiError::Denied,
+        }
+    }
+
+    /// What takes in bytes is boxed, so that a pull does not carry the room for it.
     async fn run(
         &self,
         route: Route,
         caller: Caller,
-        absent: ApiError,
         parts: &Parts,
         body: RequestBody,
     ) -> Result<Reply, ApiError> {
@@ -143,7 +150,8 @@ impl Server {
             }
             Route::Catalog(query) => lists::repositories(registry, &caller, &query).await,
             Route::GetImmutable { sha256 } => {
-                blobs::get_immutable(registry, &conditions, &caller, &sha256).await?.ok_or(absent)
+                let reply = blobs::get_immutable(registry, &conditions, &caller, &sha256).await?;
+                reply.ok_or_else(|| self.absent(&caller, parts))
             }
             Route::GetBlob { repository, digest } => {
                 blobs::get(registry, &conditions, &repository, &digest).await
@@ -155,7 +163,7 @@ impl Server {
                 manifests::get(registry, &conditions, &repository, &reference).await
             }
             Route::PutManifest { repository, reference, tags } => {
-                manifests::put(registry, &caller, repository, reference, tags, headers, body).await
+                Box::pin(manifests::put(registry, &caller, repository, reference, tags, headers, body)).await
             }
             Route::DeleteManifest { repository, reference } => {
                 manifests::delete(registry, &caller, &repository, &reference).await
@@ -165,14 +173,15 @@ impl Server {
                 lists::referrers(registry, &repository, &query).await
             }
             Route::StartUpload { repository, start } => {
-                uploads::start(registry, &caller, &repository, start, headers, body).await
+                Box::pin(uploads::start(registry, &caller, &repository, start, headers, body)).await
             }
             Route::GetUpload { repository, id } => uploads::get(registry, &caller, &repository, id).await,
             Route::AppendUpload { repository, id } => {
-                uploads::append(registry, &caller, &repository, id, headers, body).await
+                Box::pin(uploads::append(registry, &caller, &repository, id, headers, body)).await
             }
             Route::FinishUpload { repository, id, digest } => {
-                uploads::finish(registry, &caller, &repository, id, &digest, headers, body).await
+                let (caller, repository) = (&caller, &repository);
+                Box::pin(uploads::finish(registry, caller, repository, id, &digest, headers, body)).await
             }
             Route::CancelUpload { repository, id } => {
                 uploads::cancel(registry, &caller, &repository, id).await
@@ -186,19 +195,19 @@ impl Server {
 
 /// Headers that every answer has.
 fn sign(reply: &mut Reply, id: &str, is_v2: bool) {
-    reply.header(REQUEST_ID.clone(), id);
+    reply.header(&REQUEST_ID, id);
     reply.headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     let policy = HeaderValue::from_static("default-src 'none'; frame-ancestors 'none'; sandbox");
     reply.headers.insert(CONTENT_SECURITY_POLICY, policy);
     if is_v2 {
-        reply.headers.insert(API_VERSION.clone(), HeaderValue::from_static("registry/2.0"));
+        reply.headers.insert(&API_VERSION, HeaderValue::from_static("registry/2.0"));
     }
 }
 
 /// Reads that succeed are many, and told at debug level only. The query is left out: it may hold anything.
-fn log(method: &Method, uri: &http::Uri, id: &str, reply: &Reply, started: Instant) {
+fn log(method: &Method, uri: &http::Uri, id: &str, reply: &Reply, duration: Duration) {
     let status = reply.status.as_u16();
-    let milliseconds = started.elapsed().as_secs_f64() * 1000.0;
+    let milliseconds = duration.as_secs_f64() * 1000.0;
     let path = uri.path();
     if (method == Method::GET || method == Method::HEAD) && status < 400 {
         tracing::debug!(target: "quire::access", %method, path, status, milliseconds, request_id = id, "answered");

@@ -111,7 +111,7 @@ impl ApiError {
         reply.header(CONTENT_TYPE, "application/json");
         match self {
             Self::Unauthorized { challenge, .. } => reply.header("www-authenticate", challenge),
-            Self::Route(RouteError::Method { allow }) => reply.header(ALLOW, allow),
+            Self::Route(RouteError::Method { allow }) => reply.header(ALLOW, *allow),
             Self::ReadOnly => reply.header(ALLOW, "GET, HEAD"),
             Self::RangeNotSatisfiable { size } => reply.header("content-range", format!("bytes */{size}")),
             Self::Refused(Refusal::UploadBusy) | Self::NotReady(_) => reply.header(RETRY_AFTER, "1"),

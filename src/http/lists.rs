@@ -114,7 +114,7 @@ fn list(body: &impl Serialize, content_type: &str, audience: Audience, next: Opt
     let mut reply = Reply::bytes(StatusCode::OK, body.into(), Freshness::List(audience));
     reply.header(CONTENT_TYPE, content_type);
     if let Some(next) = next {
-        reply.header(LINK, &format!("<{next}>; rel=\"next\""));
+        reply.header(LINK, format!("<{next}>; rel=\"next\""));
     }
     reply
 }

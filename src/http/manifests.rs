@@ -57,10 +57,10 @@ pub async fn put(
     let pushed = registry.push_manifest(caller, push).await?;
 
     let mut reply = Reply::empty(StatusCode::CREATED, Freshness::Write);
-    reply.header(LOCATION, &format!("/v2/{repository}/manifests/{}", pushed.digest));
-    reply.header("docker-content-digest", &pushed.digest.to_string());
+    reply.header(LOCATION, format!("/v2/{repository}/manifests/{}", pushed.digest));
+    reply.header("docker-content-digest", pushed.digest.to_string());
     if let Some(subject) = pushed.subject {
-        reply.header("oci-subject", &subject.to_string());
+        reply.header("oci-subject", subject.to_string());
     }
     for tag in &tags {
         reply.add_header("oci-tag", tag.as_str());

@@ -4,7 +4,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
-use http::header::{CACHE_CONTROL, CONTENT_LENGTH, HeaderName, HeaderValue};
+use http::header::{CACHE_CONTROL, CONTENT_LENGTH, HeaderValue, IntoHeaderName};
 use http::{HeaderMap, Response, StatusCode};
 use http_body::{Frame, SizeHint};
 
@@ -65,7 +65,8 @@ pub struct Reply {
 
 impl Reply {
     fn new(status: StatusCode, freshness: Freshness, body: Body) -> Self {
-        let mut headers = HeaderMap::with_capacity(16);
+        // As many as the answer with a blob has.
+        let mut headers = HeaderMap::with_capacity(12);
         headers.insert(CACHE_CONTROL, HeaderValue::from_static(freshness.cache_control()));
         Self { status, headers, body }
     }
@@ -79,8 +80,8 @@ impl Reply {
     }
 
     /// Sets a header. A value that is no header value is left out: it can only have come from a client.
-    pub fn header(&mut self, name: impl TryInto<HeaderName>, value: &str) {
-        if let (Ok(name), Ok(value)) = (name.try_into(), HeaderValue::from_str(value)) {
+    pub fn header(&mut self, name: impl IntoHeaderName, value: impl TryInto<HeaderValue>) {
+        if let Ok(value) = value.try_into() {
             self.headers.insert(name, value);
         }
     }

@@ -1,5 +1,7 @@
 //! Method, path and query become a [`Route`], or a refusal. Pure: nothing is looked up here.
 
+use std::borrow::Cow;
+
 use http::{Method, Uri};
 use percent_encoding::percent_decode_str;
 use uuid::Uuid;
@@ -215,7 +217,7 @@ impl Route {
             return Err(RouteError::UriTooLong);
         }
         let segments = decode_path(uri.path())?;
-        let segments: Vec<&str> = segments.iter().map(String::as_str).collect();
+        let segments: Vec<&str> = segments.iter().map(AsRef::as_ref).collect();
         let query = Query(query);
         match segments[..] {
             ["v2"] | ["v2", ""] => read_only(method, Self::Base),
@@ -235,7 +237,7 @@ impl Route {
 }
 
 /// The segments of a path, each decoded once.
-fn decode_path(path: &str) -> Result<Vec<String>, RouteError> {
+fn decode_path(path: &str) -> Result<Vec<Cow<'_, str>>, RouteError> {
     let segments = path.strip_prefix('/').unwrap_or(path).split('/');
     segments
         .map(|segment| {
@@ -247,7 +249,7 @@ fn decode_path(path: &str) -> Result<Vec<String>, RouteError> {
             if decoded == ".." || decoded == "." {
                 return Err(RouteError::Path("the path holds dot segments"));
             }
-            Ok(decoded.into_owned())
+            Ok(decoded)
         })
         .collect()
 }

@@ -39,7 +39,7 @@ pub async fn start(
     };
     let id = registry.start_upload(caller, repository, algorithm).await?;
     let mut reply = progress(StatusCode::ACCEPTED, repository, id, 0);
-    reply.header("docker-upload-uuid", &id.to_string());
+    reply.header("docker-upload-uuid", id.to_string());
     Ok(reply)
 }
 
@@ -121,16 +121,16 @@ fn announced_length(registry: &Registry, headers: &HeaderMap, offset: u64) -> Re
 
 fn created(repository: &RepositoryName, digest: &Digest) -> Reply {
     let mut reply = Reply::empty(StatusCode::CREATED, Freshness::Write);
-    reply.header(LOCATION, &format!("/v2/{repository}/blobs/{digest}"));
-    reply.header("docker-content-digest", &digest.to_string());
+    reply.header(LOCATION, format!("/v2/{repository}/blobs/{digest}"));
+    reply.header("docker-content-digest", digest.to_string());
     reply
 }
 
 /// Where the session is and how far it has come. With nothing received the range is `0-0`, as clients expect.
 fn progress(status: StatusCode, repository: &RepositoryName, id: Uuid, received: u64) -> Reply {
     let mut reply = Reply::empty(status, Freshness::Write);
-    reply.header(LOCATION, &location(repository, id));
-    reply.header(RANGE, &format!("0-{}", received.saturating_sub(1)));
+    reply.header(LOCATION, location(repository, id));
+    reply.header(RANGE, format!("0-{}", received.saturating_sub(1)));
     reply
 }
 

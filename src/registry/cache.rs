@@ -7,7 +7,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
-use moka::future::Cache as Moka;
+use moka::future::Cache as Loading;
+use moka::sync::Cache as Kept;
 
 use super::CacheCounters;
 use crate::blob::Blob;
@@ -51,12 +52,12 @@ impl Stamps {
     }
 }
 
-type Keyed<K, V> = Moka<K, Stamped<V>>;
+type Keyed<K, V> = Kept<K, Stamped<V>>;
 
 pub(super) struct Cache {
     /// Bytes whose digest was checked when they were loaded.
-    pub(super) bytes: Moka<Sha256, Bytes>,
-    pub(super) files: Moka<Sha256, Blob>,
+    pub(super) bytes: Loading<Sha256, Bytes>,
+    pub(super) files: Loading<Sha256, Blob>,
     blobs: Keyed<(RepositoryName, Digest), BlobRecord>,
     manifests: Keyed<(RepositoryName, Digest), Arc<ManifestRecord>>,
     tags: Keyed<(RepositoryName, Tag), Arc<ManifestRecord>>,
@@ -70,12 +71,12 @@ impl Cache {
         // An entry costs more than its bytes: key, bookkeeping, allocation.
         let weigh = |_: &Sha256, value: &Bytes| u32::try_from(value.len() + 256).unwrap_or(u32::MAX);
         Self {
-            bytes: Moka::builder().weigher(weigh).max_capacity(bytes).build(),
-            files: Moka::builder().max_capacity(FILES).time_to_idle(LINK_LIFE).build(),
-            blobs: Moka::builder().max_capacity(ROWS).time_to_live(LINK_LIFE).build(),
-            manifests: Moka::builder().max_capacity(ROWS).time_to_live(LINK_LIFE).build(),
-            tags: Moka::builder().max_capacity(ROWS).time_to_live(TAG_LIFE).build(),
-            holders: Moka::builder().max_capacity(ROWS).time_to_live(LINK_LIFE).build(),
+            bytes: Loading::builder().weigher(weigh).max_capacity(bytes).build(),
+            files: Loading::builder().max_capacity(FILES).time_to_idle(LINK_LIFE).build(),
+            blobs: Kept::builder().max_capacity(ROWS).time_to_live(LINK_LIFE).build(),
+            manifests: Kept::builder().max_capacity(ROWS).time_to_live(LINK_LIFE).build(),
+            tags: Kept::builder().max_capacity(ROWS).time_to_live(TAG_LIFE).build(),
+            holders: Kept::builder().max_capacity(ROWS).time_to_live(LINK_LIFE).build(),
             stamps: Stamps {
                 repositories: [const { AtomicU64::new(0) }; 1024],
                 deletions: AtomicU64::new(0),
@@ -133,7 +134,7 @@ impl Cache {
         read: impl Future<Output = Result<Option<Holder>, E>>,
     ) -> Result<Option<Holder>, E> {
         let stamp = self.stamps.deletions.load(Ordering::SeqCst);
-        if let Some(kept) = self.holders.get(digest).await
+        if let Some(kept) = self.holders.get(digest)
             && kept.stamp == stamp
             && acceptable(&kept.value)
         {
@@ -143,7 +144,7 @@ impl Cache {
         self.counters.misses.increment(1);
         let found = read.await?;
         if let Some(holder) = &found {
-            self.holders.insert(*digest, Stamped { stamp, value: holder.clone() }).await;
+            self.holders.insert(*digest, Stamped { stamp, value: holder.clone() });
         }
         Ok(found)
     }
@@ -162,7 +163,7 @@ impl Cache {
         V: Clone + Send + Sync + 'static,
     {
         let stamp = stamp.load(Ordering::SeqCst);
-        if let Some(kept) = cache.get(&key).await
+        if let Some(kept) = cache.get(&key)
             && kept.stamp == stamp
         {
             self.counters.hits.increment(1);
@@ -171,7 +172,7 @@ impl Cache {
         self.counters.misses.increment(1);
         let found = read.await?;
         if let Some(value) = &found {
-            cache.insert(key, Stamped { stamp, value: value.clone() }).await;
+            cache.insert(key, Stamped { stamp, value: value.clone() });
         }
         Ok(found)
     }

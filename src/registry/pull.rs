@@ -9,7 +9,7 @@ use super::{Fault, Registry, RegistryError};
 use crate::access::Caller;
 use crate::blob::{Blob, BlobError, Content};
 use crate::digest::{Digest, Sha256};
-use crate::meta::ManifestRecord;
+use crate::meta::{Holder, ManifestRecord};
 use crate::name::{Reference, RepositoryName};
 
 /// Bytes that a repository links.
@@ -80,17 +80,17 @@ impl Registry {
         caller: &Caller,
         digest: &Sha256,
     ) -> Result<Option<Immutable>, RegistryError> {
-        let public = |holder: &crate::meta::Holder| self.policy.is_public(&holder.repository);
-        let scope = self.policy.readable(caller);
+        let public = |holder: &Holder| self.policy.is_public(&holder.repository);
         let read = async {
             // A public holder is looked for first, so that the answer may be kept by shared caches.
             match self.meta.holder(digest, &self.policy.public()).await? {
                 Some(holder) => Ok(Some(holder)),
                 None if caller.is_anonymous() => Ok(None),
-                None => self.meta.holder(digest, &scope).await,
+                None => self.meta.holder(digest, &self.policy.readable(caller)).await,
             }
         };
-        let acceptable = |holder: &crate::meta::Holder| scope.contains(&holder.repository);
+        let acceptable =
+            |holder: &Holder| public(holder) || self.policy.readable(caller).contains(&holder.repository);
         let holder = self.cache.holder(digest, acceptable, read).await.map_err(Fault::Meta)?;
         Ok(holder.map(|holder| Immutable {
             public: public(&holder),
@@ -104,7 +104,8 @@ impl Registry {
             let bytes = self.small(found).await?;
             return Ok(Blob { size: found.size, content: Content::Memory(bytes) });
         }
-        let load = self.cache.files.try_get_with(found.sha256, self.load(found));
+        // Boxed, as below: every pull would carry the room that loading takes.
+        let load = Box::pin(self.cache.files.try_get_with(found.sha256, self.load(found)));
         Ok(load.await.map_err(Fault::Shared)?)
     }
 
@@ -124,7 +125,8 @@ impl Registry {
             }
             Ok(bytes)
         };
-        Ok(self.cache.bytes.try_get_with(found.sha256, load).await.map_err(Fault::Shared)?)
+        let load = Box::pin(self.cache.bytes.try_get_with(found.sha256, load));
+        Ok(load.await.map_err(Fault::Shared)?)
     }
 
     async fn load(&self, found: &Found) -> Result<Blob, Fault> {
