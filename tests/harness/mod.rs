@@ -148,6 +148,17 @@ impl Client {
         headers: &[(&str, &str)],
         body: impl Into<Bytes>,
     ) -> Answer {
+        self.try_send(method, path, headers, body).await.expect("an answer")
+    }
+
+    /// `None` when the server went away before the whole answer was there.
+    pub async fn try_send(
+        &self,
+        method: &str,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: impl Into<Bytes>,
+    ) -> Option<Answer> {
         let mut request = Request::builder()
             .method(method.parse::<Method>().expect("a method"))
             .uri(format!("http://{}{path}", self.address));
@@ -159,10 +170,9 @@ impl Client {
         }
         let request = request.body(Full::new(body.into())).expect("a request");
         let response = tokio::time::timeout(Duration::from_secs(60), self.hyper.request(request));
-        let response = response.await.expect("an answer in time").expect("an answer");
-        let (parts, body) = response.into_parts();
-        let body = body.collect().await.expect("a whole body").to_bytes();
-        Answer { status: parts.status, headers: parts.headers, body }
+        let (parts, body) = response.await.expect("an answer in time").ok()?.into_parts();
+        let body = body.collect().await.ok()?.to_bytes();
+        Some(Answer { status: parts.status, headers: parts.headers, body })
     }
 
     pub async fn get(&self, path: &str) -> Answer {
