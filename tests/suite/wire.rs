@@ -53,6 +53,32 @@ impl Wire {
         let _ = self.0.shutdown().await;
     }
 
+    /// The next bytes that come, up to an empty line.
+    pub async fn head_of_answer(&mut self) -> String {
+        let mut bytes = Vec::new();
+        while !bytes.ends_with(b"\r\n\r\n") {
+            let byte = timeout(Duration::from_secs(20), self.0.read_u8()).await.expect("an answer in time");
+            bytes.push(byte.expect("an open connection"));
+        }
+        String::from_utf8(bytes).expect("a text")
+    }
+
+    /// Everything that comes until the server closes.
+    pub async fn rest(mut self) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        let read = timeout(Duration::from_secs(20), self.0.read_to_end(&mut bytes)).await;
+        // A reset ends it as well.
+        let _ = read.expect("an end of the connection");
+        bytes
+    }
+
+    /// Reads as many bytes and drops them.
+    pub async fn skip(&mut self, count: usize) {
+        let mut bytes = vec![0; count];
+        let read = timeout(Duration::from_secs(20), self.0.read_exact(&mut bytes)).await;
+        read.expect("a body in time").expect("a whole body");
+    }
+
     /// The answer, if one came. What is left of the request need not have been sent.
     pub async fn answer(mut self) -> Option<Answer> {
         let mut bytes = Vec::new();
