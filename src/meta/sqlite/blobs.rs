@@ -5,7 +5,8 @@ use uuid::Uuid;
 
 use super::events::Log;
 use super::repositories::{IN_SCOPE, ScopeParameters};
-use super::{millis, repositories, sha256, sha512, size, uploads};
+use super::rows::{millis, sha256, sha512, size};
+use super::{repositories, uploads};
 use crate::access::ReadScope;
 use crate::digest::{Digest, Digests};
 use crate::meta::{BlobRecord, Change, MountSource};

@@ -5,7 +5,7 @@ use std::time::SystemTime;
 use rusqlite::{Connection, Row};
 
 use super::repositories::name;
-use super::{damaged, millis, sha256, size, time};
+use super::rows::{damaged, millis, sha256, size, time};
 use crate::digest::Sha256;
 use crate::meta::{Change, Event};
 use crate::name::RepositoryName;

@@ -4,7 +4,7 @@ use std::time::SystemTime;
 
 use rusqlite::{Connection, Row};
 
-use super::{millis, time};
+use super::rows::{millis, time};
 use crate::meta::KeyRecord;
 
 pub(super) fn ensure(

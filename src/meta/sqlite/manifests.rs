@@ -3,11 +3,12 @@
 use std::collections::BTreeMap;
 use std::time::SystemTime;
 
-use rusqlite::{Connection, OptionalExtension, Row};
+use rusqlite::{Connection, OptionalExtension};
 
 use super::events::Log;
-use super::{blobs, damaged, millis, repositories, sha256, sha512, size, tags};
-use crate::digest::{Digest, Digests, Sha256};
+use super::rows::{self, damaged, millis, size};
+use super::{blobs, repositories, tags};
+use crate::digest::{Digest, Sha256};
 use crate::manifest::{ManifestReference, Target};
 use crate::meta::{
     Change, ManifestRecord, NewManifest, Page, PutManifest, REFERRERS_PAGE, REFERRERS_PAGE_BYTES, Referrer,
@@ -34,16 +35,7 @@ fn find_in(db: &Connection, repository: i64, digest: &Digest) -> rusqlite::Resul
             "SELECT sha256, sha512, size, media_type FROM manifests WHERE repository = ?1 AND sha512 = ?2"
         }
     };
-    db.prepare_cached(sql)?.query_row((repository, digest.as_bytes()), record).optional()
-}
-
-/// Reads the columns `sha256, sha512, size, media_type`.
-pub(super) fn record(row: &Row<'_>) -> rusqlite::Result<ManifestRecord> {
-    Ok(ManifestRecord {
-        digests: Digests { sha256: sha256(&row.get::<_, Vec<u8>>(0)?)?, sha512: sha512(row.get(1)?)? },
-        size: row.get(2)?,
-        media_type: row.get(3)?,
-    })
+    db.prepare_cached(sql)?.query_row((repository, digest.as_bytes()), rows::manifest).optional()
 }
 
 /// The SHA-256 of every target, in the order of the references; or why the manifest is refused.
@@ -180,7 +172,7 @@ pub(super) fn referrers(
         }
         let annotations: BTreeMap<String, String> =
             serde_json::from_str(&annotations).map_err(|_| damaged("annotations"))?;
-        items.push(Referrer { record: record(row)?, artifact_type: row.get(4)?, annotations });
+        items.push(Referrer { record: rows::manifest(row)?, artifact_type: row.get(4)?, annotations });
     }
     Ok(Page { items, more: false })
 }

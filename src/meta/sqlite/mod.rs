@@ -5,6 +5,7 @@ mod events;
 mod keys;
 mod manifests;
 mod repositories;
+mod rows;
 mod tags;
 mod uploads;
 mod writer;
@@ -20,6 +21,7 @@ use tokio::sync::Semaphore;
 use tokio::task::spawn_blocking;
 use uuid::Uuid;
 
+use self::rows::millis;
 use self::writer::Writer;
 use super::migrate::{self, Applied, Migration};
 use super::{
@@ -336,38 +338,4 @@ impl MetaStore for SqliteMeta {
 
 fn broken(error: rusqlite::Error) -> MetaError {
     MetaError(error.to_string())
-}
-
-/// Milliseconds since 1970; times before that do not occur.
-fn millis(time: SystemTime) -> i64 {
-    let since = time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-    i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
-}
-
-fn time(millis: i64) -> SystemTime {
-    SystemTime::UNIX_EPOCH + Duration::from_millis(millis.try_into().unwrap_or(0))
-}
-
-/// A row holds what no write of ours puts there.
-fn damaged(what: &'static str) -> rusqlite::Error {
-    rusqlite::Error::ToSqlConversionFailure(format!("a row holds {what} that is not valid").into())
-}
-
-fn sha256(bytes: &[u8]) -> rusqlite::Result<Sha256> {
-    Sha256::from_slice(bytes).ok_or_else(|| damaged("a SHA-256"))
-}
-
-fn sha512(bytes: Option<Vec<u8>>) -> rusqlite::Result<Option<[u8; 64]>> {
-    bytes.map(|bytes| bytes.try_into().map_err(|_| damaged("a SHA-512"))).transpose()
-}
-
-fn size(bytes: u64) -> rusqlite::Result<i64> {
-    i64::try_from(bytes).map_err(|_| damaged("a size"))
-}
-
-/// Cuts a list that was read with one row too many.
-fn page<T>(mut items: Vec<T>, limit: usize) -> Page<T> {
-    let more = items.len() > limit;
-    items.truncate(limit);
-    Page { items, more }
 }

@@ -2,7 +2,7 @@
 
 use rusqlite::{Connection, OptionalExtension, named_params};
 
-use super::{damaged, millis, page};
+use super::rows::{damaged, millis, page};
 use crate::access::ReadScope;
 use crate::digest::Sha256;
 use crate::meta::{Holder, Page};

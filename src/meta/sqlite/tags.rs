@@ -5,7 +5,8 @@ use std::time::SystemTime;
 use rusqlite::{Connection, OptionalExtension};
 
 use super::events::Log;
-use super::{damaged, manifests, millis, page, repositories, sha256};
+use super::repositories;
+use super::rows::{self, damaged, millis, page, sha256};
 use crate::digest::Sha256;
 use crate::meta::{Change, ManifestRecord, Page};
 use crate::name::{RepositoryName, Tag};
@@ -22,7 +23,7 @@ pub(super) fn find(
          JOIN manifests AS m ON m.repository = r.id AND m.sha256 = t.manifest
          WHERE r.name = ?1 AND t.tag = ?2",
     )?
-    .query_row((repository.as_str(), tag.as_str()), manifests::record)
+    .query_row((repository.as_str(), tag.as_str()), rows::manifest)
     .optional()
 }
 

@@ -6,7 +6,7 @@ use rusqlite::{Connection, OptionalExtension};
 use uuid::Uuid;
 
 use super::repositories::name;
-use super::{damaged, millis, size};
+use super::rows::{damaged, millis, size};
 use crate::meta::Upload;
 use crate::staging::Checkpoint;
 
