@@ -113,14 +113,15 @@ async fn deleting_a_manifest_takes_tags_and_referrer_entry_along() {
         assert_eq!(pull(&admin, reference).await.status, 200, "and is warm in memory");
     }
     let path = format!("/v2/{REPOSITORY}/manifests/{digest}");
+    let immutable = format!("/blobs/sha256/{}", digest.trim_start_matches("sha256:"));
+    assert_eq!(admin.get(&immutable).await.status, 200, "and is warm in memory");
     assert_eq!(admin.delete(&path).await.status, 202);
     for reference in ["a", "b", &digest] {
         assert_refused(&pull(&admin, reference).await, 404, "MANIFEST_UNKNOWN", reference);
         let head = admin.head(&format!("/v2/{REPOSITORY}/manifests/{reference}")).await;
         assert_eq!(head.status, 404, "{reference}");
     }
-    let hex = digest.trim_start_matches("sha256:");
-    assert_refused(&admin.get(&format!("/blobs/sha256/{hex}")).await, 404, "BLOB_UNKNOWN", "its bytes");
+    assert_refused(&admin.get(&immutable).await, 404, "BLOB_UNKNOWN", "its bytes");
     assert_refused(&admin.delete(&path).await, 404, "MANIFEST_UNKNOWN", "again");
     assert_eq!(tags(&admin, "").await, json!(["subject"]));
     assert_eq!(admin.get(&referrers).await.json()["manifests"], json!([]));
