@@ -72,7 +72,7 @@ const FENCES: &[(&str, &[&str])] = &[
     ("moka", &["registry/cache.rs"]),
     ("percent_encoding", &["http/"]),
     ("rusqlite", &["meta/sqlite/"]),
-    ("rustix", &["http/file_body.rs", "cli/serve.rs"]),
+    ("rustix", &["http/file_body.rs", "cli/serve.rs", "staging.rs"]),
     ("sd_notify", &["cli/serve.rs"]),
     ("serde", &["manifest.rs", "strict_json.rs", "token.rs", "http/"]),
     ("serde_json", &["manifest.rs", "strict_json.rs", "meta/sqlite/", "http/", "cli/"]),
