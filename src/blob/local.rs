@@ -8,6 +8,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use metrics::Counter;
 use tokio::task::spawn_blocking;
+use uuid::Uuid;
 
 use super::{Blob, BlobError, BlobStore, Content};
 use crate::digest::Sha256;
@@ -110,7 +111,8 @@ impl BlobStore for LocalStore {
 }
 
 fn replace(source: &Path, target: &Path) -> io::Result<()> {
-    let beside = source.with_extension("replacement");
+    // Named like every staged file, so that the sweep finds it after a crash.
+    let beside = source.with_file_name(Uuid::now_v7().to_string());
     fs::hard_link(source, &beside)?;
     fs::rename(beside, target)
 }
