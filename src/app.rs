@@ -27,6 +27,9 @@ use crate::token::{
     AdminToken, SigningKey, TOKEN_LIFE, TokenError, Tokens, VerifyingKey, load_or_make_admin_token,
 };
 
+/// How often durations are folded into their buckets.
+const UPKEEP_EVERY: Duration = Duration::from_secs(5);
+
 /// Why a server did not start.
 #[derive(Debug, Error)]
 pub enum StartError {
@@ -139,8 +142,10 @@ impl App {
     /// Serves until `stop` resolves and requests under way have ended.
     pub async fn run(self, stop: impl Future<Output = ()>) {
         let sweeper = sweep(Arc::clone(&self.server), self.started, self.sweep_every);
+        let upkeep = upkeep(Arc::clone(&self.server));
         serve::serve(self.server, self.listener, stop, self.drain).await;
         sweeper.abort();
+        upkeep.abort();
     }
 }
 
@@ -184,6 +189,16 @@ async fn token_keys(meta: &dyn MetaStore, given: Option<&str>) -> Result<Tokens,
         .map(|key| VerifyingKey { id: key.id.clone(), public: key.public.clone() })
         .collect();
     Ok(Tokens::new(signing, &earlier))
+}
+
+/// Keeps the memory of the metrics small.
+fn upkeep(server: Arc<Server>) -> JoinHandle<()> {
+    tokio::spawn(async move {
+        loop {
+            tokio::time::sleep(UPKEEP_EVERY).await;
+            server.telemetry.upkeep();
+        }
+    })
 }
 
 /// Cleans up beside serving: first what an earlier process left, then sessions as they go stale.

@@ -84,9 +84,15 @@ impl Telemetry {
         }
     }
 
+    /// Folds durations into their buckets. Until then each takes memory of its own, so this has to be called
+    /// every few seconds, also where nobody reads the metrics.
+    pub fn upkeep(&self) {
+        self.handle.run_upkeep();
+    }
+
     /// The Prometheus text.
     pub fn render(&self) -> String {
-        self.handle.run_upkeep();
+        self.upkeep();
         self.handle.render()
     }
 }
