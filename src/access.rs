@@ -99,11 +99,7 @@ impl Caller {
     }
 
     pub fn is_anonymous(&self) -> bool {
-        match self {
-            Self::Anonymous => true,
-            Self::Admin => false,
-            Self::Scoped(scoped) => scoped.subject.is_empty(),
-        }
+        matches!(self, Self::Anonymous)
     }
 }
 
@@ -111,11 +107,11 @@ impl Caller {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Verdict {
     Allowed,
-    /// Nobody said who they are: 401 with a challenge.
+    /// Nobody said who they are.
     Unauthenticated,
-    /// The short token does not carry it, but its owner may have it: 401 with a challenge for that scope.
+    /// The short token does not carry it, but its owner may: another token will do.
     NarrowToken,
-    /// We know who they are, and they may not: 403.
+    /// We know who they are, and they may not.
     Denied,
 }
 

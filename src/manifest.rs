@@ -2,13 +2,15 @@
 
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
+use std::fmt;
 
-use serde::Deserialize;
+use serde::de::{IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde::{Deserialize, Deserializer};
 use thiserror::Error;
 
 use crate::digest::Digest;
 use crate::media_type::{ManifestKind, MediaType};
-use crate::strict_json;
+use crate::strict_json::{self, ANY, Known};
 
 /// Most bytes of a manifest.
 pub const SIZE_LIMIT: usize = 4 * 1024 * 1024;
@@ -48,13 +50,13 @@ pub enum Target {
 pub enum ManifestError {
     #[error("not a manifest: {0}")]
     Json(String),
-    #[error("the body has neither a Content-Type nor a mediaType")]
+    #[error("neither the request nor the body says a media type")]
     NoMediaType,
     #[error("{0:?} is not a media type")]
     BadMediaType(String),
     #[error("manifests of type {0} are not accepted here")]
     Unsupported(MediaType),
-    #[error("the Content-Type is {header} but the body says {body}")]
+    #[error("the request says {header} but the body says {body}")]
     Contradiction { header: MediaType, body: MediaType },
     #[error("schemaVersion must be 2")]
     SchemaVersion,
@@ -70,23 +72,34 @@ pub enum ManifestError {
     TooManyReferences,
 }
 
-/// The keys of the outermost object that mean something to us or to clients.
-const KEYS: [&str; 9] = [
-    "schemaVersion",
-    "mediaType",
-    "artifactType",
-    "config",
-    "layers",
-    "manifests",
-    "subject",
-    "annotations",
-    "fsLayers",
-];
+/// The keys that mean something to us or to clients.
+static KEYS: Known = Known(&[
+    ("schemaVersion", &ANY),
+    ("mediaType", &ANY),
+    ("artifactType", &ANY),
+    ("config", &DESCRIPTOR_KEYS),
+    ("layers", &DESCRIPTOR_KEYS),
+    ("manifests", &DESCRIPTOR_KEYS),
+    ("subject", &DESCRIPTOR_KEYS),
+    ("annotations", &ANY),
+    ("fsLayers", &ANY),
+]);
+
+static DESCRIPTOR_KEYS: Known = Known(&[
+    ("mediaType", &ANY),
+    ("digest", &ANY),
+    ("size", &ANY),
+    ("urls", &ANY),
+    ("annotations", &ANY),
+    ("data", &ANY),
+    ("artifactType", &ANY),
+    ("platform", &ANY),
+]);
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Document {
-    schema_version: Option<serde_json::Value>,
+    schema_version: Option<WholeNumber>,
     media_type: Option<String>,
     artifact_type: Option<String>,
     config: Option<Descriptor>,
@@ -95,7 +108,7 @@ struct Document {
     subject: Option<Descriptor>,
     annotations: Option<BTreeMap<String, String>>,
     #[serde(rename = "fsLayers")]
-    fs_layers: Option<serde::de::IgnoredAny>,
+    fs_layers: Option<IgnoredAny>,
 }
 
 #[derive(Deserialize)]
@@ -103,13 +116,67 @@ struct Document {
 struct Descriptor {
     media_type: String,
     digest: String,
-    size: serde_json::Value,
+    size: WholeNumber,
     #[serde(default)]
     urls: Vec<String>,
 }
 
+/// A number of a document; `None` for whatever else stands there, which is passed over and never built.
+#[derive(Debug, PartialEq, Eq)]
+struct WholeNumber(Option<u64>);
+
+impl<'de> Deserialize<'de> for WholeNumber {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(WholeNumberVisitor).map(Self)
+    }
+}
+
+struct WholeNumberVisitor;
+
+impl<'de> Visitor<'de> for WholeNumberVisitor {
+    type Value = Option<u64>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a whole number")
+    }
+
+    fn visit_u64<E>(self, number: u64) -> Result<Option<u64>, E> {
+        Ok(Some(number))
+    }
+
+    fn visit_i64<E>(self, _: i64) -> Result<Option<u64>, E> {
+        Ok(None)
+    }
+
+    fn visit_f64<E>(self, _: f64) -> Result<Option<u64>, E> {
+        Ok(None)
+    }
+
+    fn visit_bool<E>(self, _: bool) -> Result<Option<u64>, E> {
+        Ok(None)
+    }
+
+    fn visit_unit<E>(self) -> Result<Option<u64>, E> {
+        Ok(None)
+    }
+
+    fn visit_str<E>(self, _: &str) -> Result<Option<u64>, E> {
+        Ok(None)
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut sequence: A) -> Result<Option<u64>, A::Error> {
+        while sequence.next_element::<IgnoredAny>()?.is_some() {}
+        Ok(None)
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Option<u64>, A::Error> {
+        while map.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
+        Ok(None)
+    }
+}
+
 impl Manifest {
-    /// Reads a manifest that came with the given Content-Type.
+    /// Reads a manifest that came with the given media type.
     pub fn parse(bytes: &[u8], content_type: Option<&MediaType>) -> Result<Self, ManifestError> {
         let json = |error: serde_json::Error| ManifestError::Json(error.to_string());
         strict_json::check(bytes, &KEYS).map_err(json)?;
@@ -119,15 +186,19 @@ impl Manifest {
         let Some(kind) = media_type.manifest_kind() else {
             return Err(ManifestError::Unsupported(media_type));
         };
-        if document.schema_version != Some(serde_json::Value::from(2)) {
+        if document.schema_version != Some(WholeNumber(Some(2))) {
             return Err(ManifestError::SchemaVersion);
         }
         check_shape(&document, kind)?;
 
         let config_type = document.config.as_ref().map(|config| config.media_type.clone());
+        let own_type = document.artifact_type.filter(|own| !own.is_empty());
+        if let Some(own) = &own_type {
+            checked_media_type(own)?;
+        }
         let artifact_type = match kind {
-            ManifestKind::Image => document.artifact_type.filter(|t| !t.is_empty()).or(config_type),
-            ManifestKind::Index => document.artifact_type.filter(|t| !t.is_empty()),
+            ManifestKind::Image => own_type.or(config_type),
+            ManifestKind::Index => own_type,
         };
         let subject = document.subject.map(|subject| read(&subject, "subject")).transpose()?;
 
@@ -135,10 +206,10 @@ impl Manifest {
         if let Some(config) = &document.config {
             references.add(config, "config", Target::Blob)?;
         }
-        for layer in document.layers.iter().flatten().filter(|layer| layer.urls.is_empty()) {
+        for layer in document.layers.iter().flatten() {
             references.add(layer, "layers", Target::Blob)?;
         }
-        for child in document.manifests.iter().flatten().filter(|child| child.urls.is_empty()) {
+        for child in document.manifests.iter().flatten() {
             references.add(child, "manifests", Target::Manifest)?;
         }
         Ok(Self {
@@ -154,7 +225,7 @@ impl Manifest {
 fn agreed_media_type(body: Option<&str>, header: Option<&MediaType>) -> Result<MediaType, ManifestError> {
     let body = match body {
         None | Some("") => None,
-        Some(text) => Some(text.parse().map_err(|_| ManifestError::BadMediaType(text.to_owned()))?),
+        Some(text) => Some(checked_media_type(text)?),
     };
     match (body, header) {
         (Some(body), Some(header)) if body != *header => {
@@ -164,6 +235,10 @@ fn agreed_media_type(body: Option<&str>, header: Option<&MediaType>) -> Result<M
         (None, Some(header)) => Ok(header.clone()),
         (None, None) => Err(ManifestError::NoMediaType),
     }
+}
+
+fn checked_media_type(text: &str) -> Result<MediaType, ManifestError> {
+    text.parse().map_err(|_| ManifestError::BadMediaType(text.chars().take(160).collect()))
 }
 
 /// A body that is manifest and index at once would mean one thing to one client and another to the next.
@@ -189,10 +264,8 @@ fn read(descriptor: &Descriptor, place: &str) -> Result<(Digest, u64), ManifestE
         text: descriptor.digest.chars().take(160).collect(),
         reason: reason.to_string(),
     })?;
-    if descriptor.media_type.parse::<MediaType>().is_err() {
-        return Err(ManifestError::BadMediaType(descriptor.media_type.chars().take(160).collect()));
-    }
-    let size = descriptor.size.as_u64().filter(|&size| i64::try_from(size).is_ok());
+    checked_media_type(&descriptor.media_type)?;
+    let size = descriptor.size.0.filter(|&size| i64::try_from(size).is_ok());
     let size = size.ok_or_else(|| ManifestError::Size(digest.to_string()))?;
     Ok((digest, size))
 }
@@ -203,6 +276,10 @@ struct References(BTreeMap<String, ManifestReference>);
 impl References {
     fn add(&mut self, descriptor: &Descriptor, place: &str, target: Target) -> Result<(), ManifestError> {
         let (digest, size) = read(descriptor, place)?;
+        // What can be had elsewhere need not be here.
+        if !descriptor.urls.is_empty() {
+            return Ok(());
+        }
         match self.0.entry(digest.to_string()) {
             Entry::Occupied(known) if known.get().size != size => {
                 return Err(ManifestError::TwoSizes { digest, first: known.get().size, second: size });
@@ -251,6 +328,29 @@ mod tests {
     }
 
     #[test]
+    fn artifact_types_are_media_types() {
+        let mut value = image();
+        for bad in ["x".repeat(300), "no slash".into()] {
+            value["artifactType"] = json!(bad);
+            assert!(matches!(parse(&value), Err(ManifestError::BadMediaType(_))), "{bad}");
+        }
+        value["artifactType"] = json!("");
+        assert_eq!(parse(&value).unwrap().artifact_type.as_deref(), Some("application/octet-stream"));
+    }
+
+    #[test]
+    fn foreign_descriptors_are_read_as_strictly() {
+        for (key, bad) in [("size", json!(-1)), ("digest", json!("sha256:x"))] {
+            let mut value = image();
+            let mut layer = descriptor(1, 5);
+            layer["urls"] = json!(["https://example.com/layer"]);
+            layer[key] = bad;
+            value["layers"] = json!([layer]);
+            assert!(parse(&value).is_err(), "{key}");
+        }
+    }
+
+    #[test]
     fn foreign_layers_need_not_exist() {
         let mut value = image();
         let mut layer = descriptor(1, 5);
@@ -282,7 +382,7 @@ mod tests {
 
     #[test]
     fn sizes_are_whole_and_not_negative() {
-        for bad in [json!(-1), json!(1.5), json!("7"), json!(u64::MAX), json!(null)] {
+        for bad in [json!(-1), json!(1.5), json!("7"), json!(u64::MAX), json!([1, [2]]), json!({"a": 1})] {
             let mut value = image();
             value["config"]["size"] = bad.clone();
             assert!(matches!(parse(&value), Err(ManifestError::Size(_))), "{bad}");

@@ -4,8 +4,9 @@
 //! a store that was not hashed here while it arrived (promise P1).
 
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, IoSlice, Read, Write};
+use std::io::{self, IoSlice, Read, Seek, SeekFrom, Write};
 use std::num::NonZeroU64;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -21,6 +22,8 @@ use crate::digest::{Algorithm, Digests, Hasher};
 
 /// Bytes that are gathered before they go to a thread that hashes and writes them.
 const BATCH_BYTES: usize = 1024 * 1024;
+/// Pieces that are gathered at most: each costs memory beside its bytes, and a piece may be a single byte.
+const BATCH_PIECES: usize = 1024;
 
 /// Where the bytes come from, piece by piece: a request's body, or anything else.
 #[async_trait]
@@ -65,7 +68,7 @@ pub struct Staging {
 impl Staging {
     /// Opens or makes the folder.
     pub fn open(folder: PathBuf) -> io::Result<Self> {
-        fs::create_dir_all(&folder)?;
+        fs::DirBuilder::new().recursive(true).mode(0o700).create(&folder)?;
         Ok(Self { folder: folder.into() })
     }
 
@@ -93,7 +96,9 @@ impl Staging {
         limit: u64,
     ) -> Result<Intake, StagingError> {
         let (file, path) = blocking(move || {
-            let file = OpenOptions::new().read(true).write(true).create(true).truncate(true).open(&path)?;
+            // Never over an older file: a store may have linked it, and its bytes would change under their digest.
+            remove_if_there(&path)?;
+            let file = OpenOptions::new().read(true).write(true).create_new(true).open(&path)?;
             Ok((file, path))
         })
         .await?;
@@ -113,23 +118,7 @@ impl Staging {
         };
         let path = self.session_path(session);
         let offset = checkpoint.offset;
-        let opened = blocking(move || {
-            let mut file = match OpenOptions::new().read(true).write(true).open(&path) {
-                Ok(file) => file,
-                Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-                Err(error) => return Err(error),
-            };
-            let length = file.metadata()?.len();
-            if length < offset {
-                return Ok(None);
-            }
-            if length > offset {
-                file.set_len(offset)?;
-            }
-            io::Seek::seek(&mut file, io::SeekFrom::Start(offset))?;
-            Ok(Some((file, path)))
-        })
-        .await?;
+        let opened = blocking(move || Ok(reopen(&path, offset)?.map(|file| (file, path)))).await?;
         Ok(opened.map(|(file, path)| {
             let file = StagedFile { file: Arc::new(file), path, lifetime: Lifetime::Session };
             Intake::new(file, hasher, offset, limit)
@@ -139,11 +128,7 @@ impl Staging {
     /// Removes the bytes of a session, if there are any.
     pub async fn discard(&self, session: Uuid) -> io::Result<()> {
         let path = self.session_path(session);
-        blocking(move || match fs::remove_file(path) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-            Ok(()) | Err(_) => Ok(()),
-        })
-        .await
+        blocking(move || remove_if_there(&path)).await
     }
 
     /// Names of the files that were begun before the time given, as their names tell it: a modification time
@@ -264,7 +249,7 @@ impl Intake {
         self.received = received;
         self.batch_bytes += piece.len();
         self.batch.push(piece);
-        if self.batch_bytes >= BATCH_BYTES {
+        if self.batch_bytes >= BATCH_BYTES || self.batch.len() >= BATCH_PIECES {
             self.start_batch().await?;
         }
         Ok(())
@@ -305,9 +290,20 @@ impl Intake {
         self.hasher.take().ok_or_else(|| io::Error::other("an earlier write of this file failed"))
     }
 
+    /// Gives the intake up once no thread writes to its file any more, so that the next one has it alone.
+    pub async fn abandon(mut self) {
+        if let Some(job) = self.job.take()
+            && let Err(error) = join(job).await
+        {
+            tracing::debug!(%error, "a write failed after its upload was refused");
+        }
+    }
+
     /// Makes everything so far durable and says where that is.
     pub async fn checkpoint(&mut self) -> Result<Checkpoint, StagingError> {
-        self.start_batch().await?;
+        if !self.batch.is_empty() {
+            self.start_batch().await?;
+        }
         let hasher = self.settle().await?;
         let file = Arc::clone(&self.file.file);
         let folder = self.file.path.parent().filter(|_| self.unnamed).map(Path::to_owned);
@@ -362,6 +358,41 @@ impl Staged {
     pub fn file(&self) -> Arc<File> {
         Arc::clone(&self.file.file)
     }
+}
+
+fn remove_if_there(path: &Path) -> io::Result<()> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        Ok(()) | Err(_) => Ok(()),
+    }
+}
+
+/// Opens a session's file for writing at the offset, with nothing behind it.
+///
+/// When a store has linked the file and the row that says so was never written, the bytes have a digest
+/// for a name already and may not be touched: the session goes on with a copy.
+fn reopen(path: &Path, offset: u64) -> io::Result<Option<File>> {
+    let mut file = match OpenOptions::new().read(true).write(true).open(path) {
+        Ok(file) => file,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(error),
+    };
+    let metadata = file.metadata()?;
+    if metadata.len() < offset {
+        return Ok(None);
+    }
+    if metadata.nlink() > 1 {
+        let beside = path.with_file_name(Uuid::now_v7().to_string());
+        let mut copy = OpenOptions::new().read(true).write(true).create_new(true).open(&beside)?;
+        io::copy(&mut file.take(offset), &mut copy)?;
+        copy.sync_data()?;
+        fs::rename(&beside, path)?;
+        file = copy;
+    } else if metadata.len() > offset {
+        file.set_len(offset)?;
+    }
+    file.seek(SeekFrom::Start(offset))?;
+    Ok(Some(file))
 }
 
 fn write_all_vectored(mut file: &File, pieces: &[Bytes]) -> io::Result<()> {
@@ -472,6 +503,35 @@ mod tests {
         staging.discard(session).await.unwrap();
         staging.discard(session).await.unwrap();
         assert_eq!(files(&staging).await, 0);
+    }
+
+    /// P1: bytes that a store has linked keep their digest, whatever their session does afterwards.
+    #[tokio::test]
+    async fn p1_a_linked_file_is_never_written_again() {
+        let (folder, staging) = staging();
+        let linked = folder.path().join("linked");
+        for durable in ["", "dur"] {
+            let session = Uuid::now_v7();
+            let mut intake = staging.begin_session(session, Algorithm::Sha256, u64::MAX).await.unwrap();
+            intake.write(Bytes::from(durable)).await.unwrap();
+            let checkpoint = intake.checkpoint().await.unwrap();
+            intake.write(Bytes::from_static(b"able bytes")).await.unwrap();
+            let staged = intake.finish(Algorithm::Sha256).await.unwrap();
+            let _ = fs::remove_file(&linked);
+            fs::hard_link(staged.path(), &linked).unwrap();
+            let before = fs::read(&linked).unwrap();
+
+            let mut intake = if durable.is_empty() {
+                staging.begin_session(session, Algorithm::Sha256, u64::MAX).await.unwrap()
+            } else {
+                staging.resume(session, &checkpoint, u64::MAX).await.unwrap().unwrap()
+            };
+            intake.write(Bytes::from_static(b"OTHER BYTES")).await.unwrap();
+            let staged = intake.finish(Algorithm::Sha256).await.unwrap();
+            assert_eq!(fs::read(staged.path()).unwrap(), [durable.as_bytes(), b"OTHER BYTES"].concat());
+            assert_eq!(staged.digests().sha256, Sha256::of(&fs::read(staged.path()).unwrap()));
+            assert_eq!(fs::read(&linked).unwrap(), before);
+        }
     }
 
     #[tokio::test]

@@ -10,31 +10,39 @@ pub const DEPTH_LIMIT: usize = 64;
 
 /// Checks the syntax, the depth and the keys of a whole JSON text without building it.
 ///
-/// `known` are the keys of the outermost object that mean something. A key there that differs from one of
-/// them in letter case only is refused as well: some JSON readers match keys without regard to case, and
-/// would see another document than we do.
-pub fn check(text: &[u8], known: &[&str]) -> Result<(), serde_json::Error> {
+/// `known` are the keys that mean something. A key that differs from one of them in letter case only is
+/// refused as well: some JSON readers match keys without regard to case, and would see another document
+/// than we do.
+pub fn check(text: &[u8], known: &'static Known) -> Result<(), serde_json::Error> {
     let mut reader = serde_json::Deserializer::from_slice(text);
     Level { depth: 0, known }.deserialize(&mut reader)?;
     reader.end()
 }
 
+/// The keys of an object that mean something, each with those of the objects below it. A list hands its
+/// own on to its elements.
+#[derive(Debug)]
+pub struct Known(pub &'static [(&'static str, &'static Known)]);
+
+/// Any keys.
+pub static ANY: Known = Known(&[]);
+
 #[derive(Clone, Copy)]
-struct Level<'a> {
+struct Level {
     depth: usize,
-    known: &'a [&'a str],
+    known: &'static Known,
 }
 
-impl Level<'_> {
-    fn deeper<E: Error>(self) -> Result<Self, E> {
+impl Level {
+    fn deeper<E: Error>(self, known: &'static Known) -> Result<Self, E> {
         if self.depth == DEPTH_LIMIT {
             return Err(E::custom(format_args!("nested deeper than {DEPTH_LIMIT} levels")));
         }
-        Ok(Self { depth: self.depth + 1, known: &[] })
+        Ok(Self { depth: self.depth + 1, known })
     }
 }
 
-impl<'de> DeserializeSeed<'de> for Level<'_> {
+impl<'de> DeserializeSeed<'de> for Level {
     type Value = ();
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
@@ -42,7 +50,7 @@ impl<'de> DeserializeSeed<'de> for Level<'_> {
     }
 }
 
-impl<'de> Visitor<'de> for Level<'_> {
+impl<'de> Visitor<'de> for Level {
     type Value = ();
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -74,21 +82,23 @@ impl<'de> Visitor<'de> for Level<'_> {
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut sequence: A) -> Result<(), A::Error> {
-        let inner = self.deeper()?;
+        let inner = self.deeper(self.known)?;
         while sequence.next_element_seed(inner)?.is_some() {}
         Ok(())
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
-        let inner = self.deeper()?;
         let mut seen = HashSet::new();
         while let Some(Key(key)) = map.next_key()? {
-            for known in self.known {
-                if key != *known && key.eq_ignore_ascii_case(known) {
+            let same = self.known.0.iter().find(|(known, _)| key.eq_ignore_ascii_case(known));
+            let below = match same {
+                Some((known, _)) if key != *known => {
                     return Err(A::Error::custom(format_args!("key {key:?} must be written {known:?}")));
                 }
-            }
-            map.next_value_seed(inner)?;
+                Some((_, below)) => below,
+                None => &ANY,
+            };
+            map.next_value_seed(self.deeper(below)?)?;
             if let Some(key) = seen.replace(key) {
                 return Err(A::Error::custom(format_args!("duplicate key {key:?}")));
             }
@@ -112,29 +122,32 @@ mod tests {
     #[test]
     fn duplicate_keys_are_refused_at_every_level() {
         for bad in [r#"{"a":1,"a":2}"#, r#"{"a":1,"\u0061":2}"#, r#"[{"x":{"a":1,"b":2,"a":3}}]"#] {
-            assert!(check(bad.as_bytes(), &[]).unwrap_err().to_string().contains("duplicate key"), "{bad}");
+            assert!(check(bad.as_bytes(), &ANY).unwrap_err().to_string().contains("duplicate key"), "{bad}");
         }
-        assert!(check(br#"[{"a":1},{"a":{"a":1}}]"#, &[]).is_ok());
+        assert!(check(br#"[{"a":1},{"a":{"a":1}}]"#, &ANY).is_ok());
     }
 
     #[test]
     fn depth_is_bounded() {
         let nested = |depth: usize| format!("{}{}", "[".repeat(depth), "]".repeat(depth));
-        assert!(check(nested(DEPTH_LIMIT).as_bytes(), &[]).is_ok());
-        assert!(check(nested(DEPTH_LIMIT + 1).as_bytes(), &[]).is_err());
-        assert!(check(nested(2_000_000).as_bytes(), &[]).is_err());
+        assert!(check(nested(DEPTH_LIMIT).as_bytes(), &ANY).is_ok());
+        assert!(check(nested(DEPTH_LIMIT + 1).as_bytes(), &ANY).is_err());
+        assert!(check(nested(2_000_000).as_bytes(), &ANY).is_err());
     }
 
     #[test]
     fn known_keys_have_one_spelling() {
-        assert!(check(br#"{"Layers":[]}"#, &["layers"]).is_err());
-        assert!(check(br#"{"annotations":{"Layers":"x"}}"#, &["layers"]).is_ok());
+        static DESCRIPTOR: Known = Known(&[("digest", &ANY)]);
+        static MANIFEST: Known = Known(&[("layers", &DESCRIPTOR), ("annotations", &ANY)]);
+        assert!(check(br#"{"Layers":[]}"#, &MANIFEST).is_err());
+        assert!(check(br#"{"layers":[{"digest":1,"Digest":2}]}"#, &MANIFEST).is_err());
+        assert!(check(br#"{"layers":[{"Layers":1}],"annotations":{"Digest":"x"}}"#, &MANIFEST).is_ok());
     }
 
     #[test]
     fn a_text_ends_where_its_value_ends() {
-        assert!(check(b"{} {}", &[]).is_err());
-        assert!(check(b"", &[]).is_err());
-        assert!(check(b"{\"a\":\xff}", &[]).is_err());
+        assert!(check(b"{} {}", &ANY).is_err());
+        assert!(check(b"", &ANY).is_err());
+        assert!(check(b"{\"a\":\xff}", &ANY).is_err());
     }
 }

@@ -44,7 +44,12 @@ impl Credentials {
             return Some(Caller::Admin);
         }
         let live = |credential: &str| credential == self.admin.fingerprint();
-        self.tokens.verify(token, live).ok().map(|scoped| Caller::Scoped(Arc::new(scoped)))
+        let scoped = self.tokens.verify(token, live).ok()?;
+        // An anonymous token has no power of its own: what is public is decided now, and not when it was made.
+        if scoped.subject.is_empty() {
+            return Some(Caller::Anonymous);
+        }
+        Some(Caller::Scoped(Arc::new(scoped)))
     }
 
     /// A short token with what the caller may do of what was asked for.

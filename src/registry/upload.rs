@@ -2,6 +2,7 @@
 
 use uuid::Uuid;
 
+use super::sessions::Claim;
 use super::{Refusal, Registry, RegistryError, actor};
 use crate::access::Caller;
 use crate::digest::{Algorithm, Digest};
@@ -77,7 +78,7 @@ impl Registry {
         range: Option<ChunkRange>,
         source: &mut dyn Source,
     ) -> Result<u64, RegistryError> {
-        let _claim = self.sessions.claim(id).await?;
+        let _claim = self.claim(caller, repository, id).await?;
         let mut intake = self.receive(caller, repository, id, range, source).await?;
         let checkpoint = intake.checkpoint().await?;
         self.record(id, checkpoint).await?;
@@ -94,7 +95,7 @@ impl Registry {
         digest: &Digest,
         source: &mut dyn Source,
     ) -> Result<(), RegistryError> {
-        let _claim = self.sessions.claim(id).await?;
+        let _claim = self.claim(caller, repository, id).await?;
         let intake = self.receive(caller, repository, id, range, source).await?;
         let staged = intake.finish(digest.algorithm()).await?;
         if let Err(mismatch) = check_digest(&staged, digest) {
@@ -114,7 +115,7 @@ impl Registry {
         repository: &RepositoryName,
         id: Uuid,
     ) -> Result<(), RegistryError> {
-        let _claim = self.sessions.claim(id).await?;
+        let _claim = self.claim(caller, repository, id).await?;
         self.own_upload(caller, repository, id).await?;
         self.end_upload(id).await
     }
@@ -127,9 +128,24 @@ impl Registry {
         upload: Option<Uuid>,
     ) -> Result<(), RegistryError> {
         self.blobs.put(staged).await?;
+        // Had the file been damaged, the store has replaced it.
+        self.cache.files.invalidate(&staged.digests().sha256).await;
         let record = BlobRecord { digests: *staged.digests(), size: staged.size() };
         self.meta.link_blob(repository, record, upload).await?;
         Ok(())
+    }
+
+    /// Waits for the session's other writers. Who does not own it learns nothing, not even by waiting.
+    async fn claim(
+        &self,
+        caller: &Caller,
+        repository: &RepositoryName,
+        id: Uuid,
+    ) -> Result<Claim, RegistryError> {
+        if self.sessions.is_claimed(id) {
+            self.own_upload(caller, repository, id).await?;
+        }
+        Ok(self.sessions.claim(id).await?)
     }
 
     /// A session of somebody else, or of another repository, is unknown.
@@ -159,26 +175,21 @@ impl Registry {
             return Err(Refusal::ChunkOutOfOrder { offset }.into());
         }
         let mut intake = self.open_intake(&upload).await?;
-        match self.take(id, &mut intake, range, source).await {
-            Ok(()) => {}
+        let taken = self.take(id, &mut intake, range, source).await;
+        let Err(error) = taken else { return Ok(intake) };
+        match &error {
             // What came before the connection broke is kept: the client can ask and go on from there.
-            Err(error @ RegistryError::Refused(Refusal::Body(_))) => {
+            RegistryError::Refused(Refusal::Body(_)) => {
                 let checkpoint = intake.checkpoint().await?;
                 self.record(id, checkpoint).await?;
-                return Err(error);
             }
-            Err(error @ RegistryError::Refused(Refusal::BlobTooLarge { .. })) => {
+            RegistryError::Refused(Refusal::BlobTooLarge { .. }) => {
+                intake.abandon().await;
                 self.end_upload(id).await?;
-                return Err(error);
             }
-            Err(error) => return Err(error),
+            RegistryError::Refused(_) | RegistryError::Broken(_) => intake.abandon().await,
         }
-        if let Some(range) = range
-            && intake.received() != range.last + 1
-        {
-            return Err(Refusal::ChunkLength { announced: range.length() }.into());
-        }
-        Ok(intake)
+        Err(error)
     }
 
     async fn open_intake(&self, upload: &Upload) -> Result<Intake, RegistryError> {
@@ -197,6 +208,8 @@ impl Registry {
         }
     }
 
+    /// A chunk that turns out to have another length than announced is refused, but what a checkpoint has made
+    /// durable by then stays: the next request is told the offset, as after a broken connection.
     async fn take(
         &self,
         id: Uuid,
@@ -218,7 +231,12 @@ impl Registry {
                 durable = intake.received();
             }
         }
-        Ok(())
+        match range {
+            Some(range) if intake.received() != range.last + 1 => {
+                Err(Refusal::ChunkLength { announced: range.length() }.into())
+            }
+            Some(_) | None => Ok(()),
+        }
     }
 
     async fn record(&self, id: Uuid, checkpoint: Checkpoint) -> Result<(), RegistryError> {
@@ -235,7 +253,7 @@ impl Registry {
         Ok(())
     }
 
-    /// Bytes without a session are harmless; the next sweep finds what stays here.
+    /// Bytes without a session are harmless; the next start removes what stays here.
     pub(super) async fn discard(&self, id: Uuid) {
         if let Err(error) = self.staging.discard(id).await {
             tracing::warn!(%id, %error, "the bytes of an ended upload session could not be removed");

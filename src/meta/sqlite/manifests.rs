@@ -166,13 +166,14 @@ pub(super) fn referrers(
     let mut bytes = 0;
     while let Some(row) = rows.next()? {
         let annotations: String = row.get(5)?;
-        bytes += annotations.len();
+        let artifact_type: Option<String> = row.get(4)?;
+        bytes += annotations.len() + artifact_type.as_ref().map_or(0, String::len);
         if !items.is_empty() && (bytes > REFERRERS_PAGE_BYTES || items.len() == REFERRERS_PAGE) {
             return Ok(Page { items, more: true });
         }
         let annotations: BTreeMap<String, String> =
             serde_json::from_str(&annotations).map_err(|_| damaged("annotations"))?;
-        items.push(Referrer { record: rows::manifest(row)?, artifact_type: row.get(4)?, annotations });
+        items.push(Referrer { record: rows::manifest(row)?, artifact_type, annotations });
     }
     Ok(Page { items, more: false })
 }

@@ -10,6 +10,8 @@ mod tags;
 mod uploads;
 mod writer;
 
+use std::fs::OpenOptions;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
@@ -17,11 +19,11 @@ use std::time::{Duration, SystemTime};
 use async_trait::async_trait;
 use metrics::Counter;
 use rusqlite::{Connection, OpenFlags};
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::spawn_blocking;
 use uuid::Uuid;
 
-use self::rows::millis;
+use self::rows::{damaged, millis};
 use self::writer::Writer;
 use super::migrate::{self, Applied, Migration};
 use super::{
@@ -66,7 +68,21 @@ pub struct SqliteMeta {
 
 struct Readers {
     idle: Mutex<Vec<Connection>>,
-    permits: Semaphore,
+    /// As many as there are connections.
+    permits: Arc<Semaphore>,
+}
+
+/// A connection that goes back when it is dropped, also by a panic, and before its permit does.
+struct Borrowed {
+    connection: Option<Connection>,
+    readers: Arc<Readers>,
+    _permit: OwnedSemaphorePermit,
+}
+
+impl Drop for Borrowed {
+    fn drop(&mut self) {
+        self.readers.idle.lock().unwrap_or_else(PoisonError::into_inner).extend(self.connection.take());
+    }
 }
 
 impl SqliteMeta {
@@ -76,7 +92,7 @@ impl SqliteMeta {
         let (writing, reading) =
             spawn_blocking(move || connect(&path)).await.map_err(|error| MetaError(error.to_string()))??;
         let writer = Writer::start(writing).map_err(|error| MetaError(error.to_string()))?;
-        let readers = Readers { permits: Semaphore::new(reading.len()), idle: Mutex::new(reading) };
+        let readers = Readers { permits: Arc::new(Semaphore::new(reading.len())), idle: Mutex::new(reading) };
         Ok(Self { writer, readers: Arc::new(readers), counters })
     }
 
@@ -86,15 +102,16 @@ impl SqliteMeta {
     ) -> Result<T, MetaError> {
         self.counters.reads.increment(1);
         let readers = Arc::clone(&self.readers);
-        let permit = readers.permits.acquire().await;
-        let _permit = permit.map_err(|_| MetaError("the store is closed".into()))?;
-        let pool = Arc::clone(&self.readers);
+        let permit = Arc::clone(&readers.permits).acquire_owned().await;
+        let permit = permit.map_err(|_| MetaError("the store is closed".into()))?;
+        // The job keeps connection and permit together to its end, also when the request is given up meanwhile.
         let read = spawn_blocking(move || {
-            let taken = pool.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
-            let connection = taken.ok_or_else(|| MetaError("no reading connection is left".into()))?;
-            let answer = work(&connection).map_err(broken);
-            pool.idle.lock().unwrap_or_else(PoisonError::into_inner).push(connection);
-            answer
+            let connection = readers.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
+            let borrowed = Borrowed { connection, readers, _permit: permit };
+            match &borrowed.connection {
+                Some(connection) => work(connection).map_err(broken),
+                None => Err(MetaError("no reading connection is left".into())),
+            }
         });
         read.await.map_err(|error| MetaError(error.to_string()))?
     }
@@ -109,6 +126,9 @@ impl SqliteMeta {
 }
 
 fn connect(path: &PathBuf) -> Result<(Connection, Vec<Connection>), MetaError> {
+    // SQLite would make it readable for everybody, and it holds the key that signs tokens.
+    let private = OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(path);
+    private.map_err(|error| MetaError(format!("{}: {error}", path.display())))?;
     let mut writing = Connection::open(path).map_err(broken)?;
     set_up(&writing).map_err(broken)?;
     migrate(&mut writing)?;
@@ -125,7 +145,11 @@ fn connect(path: &PathBuf) -> Result<(Connection, Vec<Connection>), MetaError> {
 fn set_up(connection: &Connection) -> rusqlite::Result<()> {
     connection.busy_timeout(Duration::from_secs(5))?;
     connection.set_prepared_statement_cache_capacity(64);
-    connection.pragma_update(None, "journal_mode", "WAL")?;
+    // SQLite declines by answering with another mode, on a file system without shared memory for example.
+    connection.pragma_update_and_check(None, "journal_mode", "WAL", |row| {
+        let mode: String = row.get(0)?;
+        if mode.eq_ignore_ascii_case("wal") { Ok(()) } else { Err(damaged("a journal mode")) }
+    })?;
     connection.pragma_update(None, "synchronous", "FULL")?;
     connection.pragma_update(None, "foreign_keys", true)
 }

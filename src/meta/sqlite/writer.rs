@@ -1,5 +1,6 @@
 //! One thread that writes: jobs that wait at the same time share one commit, and so one fsync.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::mpsc;
 use std::thread;
 
@@ -65,7 +66,7 @@ impl<T: Send, W: FnOnce(&Connection) -> rusqlite::Result<T> + Send> Job for Type
             (_, Some(Err(error))) => Err(error),
             (Ok(()), Some(Ok(value))) => Ok(value),
             (Err(error), _) => Err(MetaError(error.0.clone())),
-            (Ok(()), None) => Err(MetaError("the work did not run".into())),
+            (Ok(()), None) => Err(MetaError("the work ended in a panic".into())),
         };
         if let Some(reply) = self.reply.take() {
             // Nobody listens when the request was given up meanwhile; the work stands all the same.
@@ -97,7 +98,8 @@ fn commit(connection: &Connection, batch: &mut [Box<dyn Job>]) -> rusqlite::Resu
     connection.execute_batch("BEGIN IMMEDIATE")?;
     for job in batch {
         connection.execute_batch("SAVEPOINT job")?;
-        if !job.run(connection) {
+        // A panic undoes its job like an error does; were the thread to end, no write would ever succeed again.
+        if !catch_unwind(AssertUnwindSafe(|| job.run(connection))).unwrap_or(false) {
             connection.execute_batch("ROLLBACK TO job")?;
         }
         connection.execute_batch("RELEASE job")?;
