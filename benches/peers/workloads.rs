@@ -85,12 +85,7 @@ impl Peers {
         ])
     }
 
-    fn blob(
-        &self,
-        name: &'static str,
-        bytes: &[u8],
-        against_registry: Option<f64>,
-    ) -> io::Result<Workload> {
+    fn blob(&self, name: &'static str, bytes: &[u8], against_registry: Option<f64>) -> io::Result<Workload> {
         let digest = Sha256::of(bytes);
         let immutable = format!("/blobs/sha256/{}", digest.hex());
         let v2 = format!("/v2/system/bench/blobs/{digest}");
