@@ -3,6 +3,7 @@
 use std::fs::{self, File, TryLockError};
 use std::io;
 use std::net::SocketAddr;
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -79,7 +80,9 @@ impl App {
             let path = path.to_owned();
             move |error| StartError::Folder { path, error }
         };
-        fs::create_dir_all(data).map_err(in_folder(data))?;
+        // Keys, tokens and private artifacts: for its owner alone.
+        let private = fs::DirBuilder::new().recursive(true).mode(0o700).create(data);
+        private.map_err(in_folder(data))?;
         let lock = lock(data)?;
         let telemetry = Telemetry::new(&RouteKind::ALL.map(RouteKind::label));
         let staging_folder = data.join("staging");

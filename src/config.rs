@@ -123,8 +123,8 @@ impl std::fmt::Display for Origin {
     }
 }
 
-/// A setting with the value that won.
-#[derive(Debug, Clone)]
+/// A setting with the value that won. It may be a secret, so it cannot be printed.
+#[derive(Clone)]
 pub struct Resolved {
     pub setting: Setting,
     pub value: Option<String>,
@@ -145,7 +145,7 @@ pub enum ConfigError {
 }
 
 /// What was said, resolved: file < environment < flag.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Resolution {
     pub settings: Vec<Resolved>,
     /// Variables that look like ours and are not, with a suggestion. Not an error: container platforms
@@ -234,8 +234,8 @@ fn read_file(path: &PathBuf) -> Result<BTreeMap<&'static str, String>, ConfigErr
 }
 
 fn stray_variables(environment: &Environment) -> Vec<(String, Option<&'static str>)> {
-    // What client commands and tests of ours read besides the settings.
-    const OTHERS: [&str; 2] = ["QUIRE_URL", "QUIRE_TOKEN"];
+    // What client commands and long tests read besides the settings.
+    const OTHERS: [&str; 3] = ["QUIRE_URL", "QUIRE_TOKEN", "QUIRE_SOAK"];
     let known = |variable: &str| {
         OTHERS.contains(&variable)
             || SETTINGS.iter().any(|setting| {
@@ -276,8 +276,8 @@ impl FromStr for LogFormat {
     }
 }
 
-/// Every setting with its type.
-#[derive(Debug, Clone)]
+/// Every setting with its type. It holds secrets, so it cannot be printed.
+#[derive(Clone)]
 pub struct Config {
     pub listen: SocketAddr,
     pub data: PathBuf,
@@ -406,7 +406,7 @@ mod tests {
         let path = folder.path().join("quire.toml");
         fs::write(&path, "anonymous_pul = 'all'\n").unwrap();
         let error = resolve(&BTreeMap::from([("config", path.display().to_string())]), &Environment::new());
-        let message = error.unwrap_err().to_string();
+        let message = error.err().unwrap().to_string();
         assert!(message.contains("did you mean \"anonymous_pull\"?"), "{message}");
     }
 
@@ -422,7 +422,7 @@ mod tests {
         let path = folder.path().join("token");
         fs::write(&path, "too-short\n").unwrap();
         let variables = environment(&[("QUIRE_ADMIN_TOKEN_FILE", path.to_str().unwrap())]);
-        let message = resolve(&BTreeMap::new(), &variables).unwrap().config().unwrap_err().to_string();
+        let message = resolve(&BTreeMap::new(), &variables).unwrap().config().err().unwrap().to_string();
         assert!(message.contains("QUIRE_ADMIN_TOKEN_FILE"), "{message}");
         assert!(!message.contains("too-short"), "{message}");
         let both = environment(&[("QUIRE_ADMIN_TOKEN", "x"), ("QUIRE_ADMIN_TOKEN_FILE", "y")]);
@@ -441,7 +441,7 @@ mod tests {
             ("QUIRE_LOG_FORMAT", "xml"),
         ] {
             let resolution = resolve(&BTreeMap::new(), &environment(&[(variable, value)])).unwrap();
-            let message = resolution.config().unwrap_err().to_string();
+            let message = resolution.config().err().unwrap().to_string();
             assert!(message.contains(variable) && message.contains(value), "{message}");
         }
     }

@@ -111,9 +111,14 @@ fn describe(recorder: &PrometheusRecorder) {
     recorder.describe_histogram("quire_http_request_duration_seconds".into(), None, text.into());
 }
 
+/// Reads the filter of log lines; the error says what is wrong with it.
+pub fn log_filter(config: &Config) -> Result<EnvFilter, String> {
+    EnvFilter::try_new(&config.log).map_err(|error| format!("log: {error}"))
+}
+
 /// Sends log lines to standard error.
 pub fn start_logging(config: &Config) -> Result<(), String> {
-    let filter = EnvFilter::try_new(&config.log).map_err(|error| format!("log: {error}"))?;
+    let filter = log_filter(config)?;
     let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
     match config.log_format {
         LogFormat::Text => lines.with_ansi(false).try_init(),

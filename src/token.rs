@@ -23,7 +23,7 @@ pub const TOKEN_LIFE: Duration = Duration::from_secs(300);
 /// The name of this service in challenges and tokens.
 pub const SERVICE: &str = "quire";
 
-/// The admin token, kept as its SHA-256 so that no dump of memory or log shows it.
+/// The admin token, kept as its SHA-256: what compares it needs no more.
 #[derive(Clone, Debug)]
 pub struct AdminToken {
     sha256: Sha256,

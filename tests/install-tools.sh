@@ -35,9 +35,10 @@ install_packages() {
     if [[ $EUID -ne 0 ]] && command -v sudo >/dev/null; then
         as_root=(sudo)
     fi
-    "${as_root[@]}" apt-get update --quiet --quiet
-    "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive \
-        apt-get install --yes --quiet --quiet --no-install-recommends "${missing[@]}"
+    { "${as_root[@]}" apt-get update --quiet --quiet \
+        && "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive \
+            apt-get install --yes --quiet --quiet --no-install-recommends "${missing[@]}"; } \
+        || skip "${missing[*]}" "apt-get could not install them; try again as root"
 }
 
 version_of_python_oras() {
@@ -56,7 +57,8 @@ install_python_oras() {
         skip "the Python oras" "install python3 with its venv module"
         return 0
     fi
-    "$tools/venv/bin/python" -m pip install --quiet "oras==$python_oras"
+    "$tools/venv/bin/python" -m pip install --quiet "oras==$python_oras" \
+        || skip "the Python oras" "pip could not install it; is the package index reachable?"
 }
 
 version_of_go_program() {
@@ -66,7 +68,8 @@ version_of_go_program() {
 
 install_go_program() { # name of the program, package, version
     [[ "$(version_of_go_program "$1")" != "$3" ]] || return 0
-    GOBIN="$tools/bin" GOFLAGS=-buildvcs=false go install "$2@$3"
+    GOBIN="$tools/bin" GOFLAGS=-buildvcs=false go install "$2@$3" \
+        || skip "$1" "go could not install $2@$3; is the module proxy reachable?"
 }
 
 if command -v apt-get >/dev/null; then

@@ -17,19 +17,22 @@ CREATE TABLE repositories (
 CREATE INDEX repositories_by_catalog ON repositories (catalog, name);
 
 -- A blob exists in a repository by its row here, whatever the blob store holds.
+-- The catalog stands here too, so that looking for a digest in a catalog reads one entry of an index.
 CREATE TABLE blob_links (
     repository INTEGER NOT NULL REFERENCES repositories (id),
+    catalog    TEXT    NOT NULL REFERENCES catalogs (id),
     sha256     BLOB    NOT NULL CHECK (length(sha256) = 32),
     sha512     BLOB             CHECK (length(sha512) = 64),
     size       INTEGER NOT NULL,
     created_at INTEGER NOT NULL,
     PRIMARY KEY (repository, sha256)
 ) STRICT, WITHOUT ROWID;
-CREATE INDEX blob_links_by_sha256 ON blob_links (sha256);
-CREATE INDEX blob_links_by_sha512 ON blob_links (sha512, repository) WHERE sha512 IS NOT NULL;
+CREATE INDEX blob_links_by_sha256 ON blob_links (sha256, catalog);
+CREATE INDEX blob_links_by_sha512 ON blob_links (sha512, catalog) WHERE sha512 IS NOT NULL;
 
 CREATE TABLE manifests (
     repository    INTEGER NOT NULL REFERENCES repositories (id),
+    catalog       TEXT    NOT NULL REFERENCES catalogs (id),
     sha256        BLOB    NOT NULL CHECK (length(sha256) = 32),
     sha512        BLOB             CHECK (length(sha512) = 64),
     size          INTEGER NOT NULL,
@@ -43,7 +46,7 @@ CREATE TABLE manifests (
     created_at    INTEGER NOT NULL,
     PRIMARY KEY (repository, sha256)
 ) STRICT, WITHOUT ROWID;
-CREATE INDEX manifests_by_sha256 ON manifests (sha256);
+CREATE INDEX manifests_by_sha256 ON manifests (sha256, catalog);
 CREATE INDEX manifests_by_sha512 ON manifests (repository, sha512) WHERE sha512 IS NOT NULL;
 CREATE INDEX manifests_by_subject ON manifests (repository, subject, sha256) WHERE subject IS NOT NULL;
 

@@ -2,6 +2,7 @@
 
 use std::fs::{self, File};
 use std::io;
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -40,18 +41,17 @@ impl LocalStore {
         let root = blobs.join("sha256");
         // The last folder is made last: when it stands, all do, and the start costs one look.
         if !root.join("ff").is_dir() {
-            fs::create_dir_all(&root)?;
+            fs::DirBuilder::new().recursive(true).mode(0o700).create(&root)?;
             for first in 0..=u8::MAX {
                 match fs::create_dir(root.join(format!("{first:02x}"))) {
                     Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
                     Ok(()) | Err(_) => {}
                 }
             }
-            sync_folder(&root)?;
-            sync_folder(blobs)?;
-            if let Some(parent) = blobs.parent() {
-                sync_folder(parent)?;
-            }
+        }
+        // At every start: an earlier one may have been cut off between making and syncing.
+        for folder in [Some(root.as_path()), Some(blobs), blobs.parent()].into_iter().flatten() {
+            sync_folder(folder)?;
         }
         Ok(Self { root: root.into(), counters })
     }

@@ -6,6 +6,7 @@ pub mod memory;
 
 use std::fs::File;
 use std::io;
+use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -56,20 +57,19 @@ pub enum Content {
 }
 
 impl Blob {
-    /// All bytes at once; for small blobs.
-    pub async fn read(&self) -> Result<Bytes, BlobError> {
-        match &self.content {
-            Content::Memory(bytes) => Ok(bytes.clone()),
-            Content::File(file) => {
-                let file = Arc::clone(file);
-                let size = usize::try_from(self.size).map_err(io::Error::other)?;
-                let read = tokio::task::spawn_blocking(move || {
-                    let mut bytes = vec![0; size];
-                    std::os::unix::fs::FileExt::read_exact_at(&*file, &mut bytes, 0)?;
-                    Ok::<_, io::Error>(bytes)
-                });
-                Ok(read.await.map_err(io::Error::other)??.into())
-            }
-        }
+    /// All bytes at once, for small blobs; `None` when they do not have this digest.
+    pub async fn read_checked(self, digest: Sha256) -> Result<Option<Bytes>, BlobError> {
+        let read = tokio::task::spawn_blocking(move || {
+            let bytes = match self.content {
+                Content::Memory(bytes) => bytes,
+                Content::File(file) => {
+                    let mut bytes = vec![0; usize::try_from(self.size).map_err(io::Error::other)?];
+                    file.read_exact_at(&mut bytes, 0)?;
+                    bytes.into()
+                }
+            };
+            Ok::<_, io::Error>((Sha256::of(&bytes) == digest).then_some(bytes))
+        });
+        Ok(read.await.map_err(io::Error::other)??)
     }
 }

@@ -7,6 +7,7 @@ use serde_json::json;
 
 use super::{CommandError, output_flag, resolve, secrets_help, setting_flags, wants_json};
 use crate::config::{Environment, Resolved};
+use crate::telemetry;
 
 pub fn command() -> Command {
     Command::new("check-config")
@@ -42,7 +43,7 @@ pub fn run(matches: &ArgMatches, environment: &Environment) -> Result<u8, Comman
         writeln!(err, "warning: {variable} is not a setting{suggestion}")?;
     }
     // Shown first, so that a value that can't be used is seen beside the others.
-    resolution.config()?;
+    telemetry::log_filter(&resolution.config()?).map_err(CommandError::Logging)?;
     Ok(0)
 }
 

@@ -56,10 +56,7 @@ impl Server {
             Ok(route) if route.writes() => {
                 let server = Arc::clone(&self);
                 let task = tokio::spawn(async move { server.guard(route, &parts, body).await });
-                task.await.unwrap_or_else(|error| {
-                    tracing::error!(%error, "a request ended in a panic");
-                    Err(ApiError::NotReady("the request could not be finished".into()))
-                })
+                task.await.unwrap_or_else(|error| Err(ApiError::Panicked(error.to_string())))
             }
             Ok(route) => self.guard(route, &parts, body).await,
         };

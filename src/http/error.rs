@@ -1,13 +1,16 @@
 //! Every refusal and every fault as an answer: one table, with a stable code for each.
 
-use http::StatusCode;
-use http::header::{ALLOW, CONTENT_TYPE, RETRY_AFTER};
+use std::fmt;
+
+use http::header::{ALLOW, CONTENT_RANGE, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
+use http::{HeaderName, StatusCode};
 use serde_json::{Value, json};
 
 use super::reply::{Freshness, Reply};
 use super::route::RouteError;
 use crate::registry::{Fault, Refusal, RegistryError};
 use crate::staging::SourceError;
+use crate::token::TokenError;
 
 /// Why a request is not answered with what it asked for.
 #[derive(Debug)]
@@ -34,7 +37,11 @@ pub enum ApiError {
     },
     Refused(Refusal),
     Broken(Fault),
-    NotReady(String),
+    /// A short token could not be signed.
+    Unsigned(TokenError),
+    /// The request ended in a panic.
+    Panicked(String),
+    NotReady(&'static str),
 }
 
 impl From<RegistryError> for ApiError {
@@ -52,16 +59,32 @@ impl From<RouteError> for ApiError {
     }
 }
 
+/// Longest message: what a client sent may be quoted in it.
+const MESSAGE_LIMIT: usize = 500;
+/// Most digests that a refusal lists.
+const LISTED_DIGESTS: usize = 100;
+
 /// A line of the table.
 struct Row {
     status: StatusCode,
     code: &'static str,
     message: String,
     detail: Value,
+    header: Option<(HeaderName, String)>,
 }
 
 fn row(status: StatusCode, code: &'static str, message: impl ToString) -> Row {
-    Row { status, code, message: message.to_string(), detail: Value::Null }
+    Row { status, code, message: message.to_string(), detail: Value::Null, header: None }
+}
+
+impl Row {
+    fn detail(self, detail: Value) -> Self {
+        Self { detail, ..self }
+    }
+
+    fn header(self, name: HeaderName, value: impl ToString) -> Self {
+        Self { header: Some((name, value.to_string())), ..self }
+    }
 }
 
 impl ApiError {
@@ -69,39 +92,47 @@ impl ApiError {
         use StatusCode as S;
         match self {
             Self::Route(error) => route_row(error),
-            Self::Unauthorized { message, .. } => row(S::UNAUTHORIZED, "UNAUTHORIZED", message),
+            Self::Unauthorized { message, challenge } => {
+                row(S::UNAUTHORIZED, "UNAUTHORIZED", message).header(WWW_AUTHENTICATE, challenge)
+            }
             Self::Denied => row(S::FORBIDDEN, "DENIED", "this credential does not allow that here"),
-            Self::ReadOnly => row(S::METHOD_NOT_ALLOWED, "UNSUPPORTED", "this server is read-only"),
+            Self::ReadOnly => row(S::METHOD_NOT_ALLOWED, "UNSUPPORTED", "this server is read-only")
+                .header(ALLOW, "GET, HEAD"),
             Self::BlobUnknown => row(S::NOT_FOUND, "BLOB_UNKNOWN", "no such blob here"),
             Self::ManifestUnknown => row(S::NOT_FOUND, "MANIFEST_UNKNOWN", "no such manifest here"),
             Self::NameUnknown => row(S::NOT_FOUND, "NAME_UNKNOWN", "no such repository"),
             Self::ManifestTooLarge => {
                 row(S::PAYLOAD_TOO_LARGE, "SIZE_INVALID", "a manifest may have at most 4 MiB")
             }
-            Self::LengthMismatch => row(
-                S::BAD_REQUEST,
-                "SIZE_INVALID",
-                "Content-Length is not the length that Content-Range announces",
-            ),
+            Self::LengthMismatch => {
+                let message = "Content-Length is not the length that Content-Range announces";
+                row(S::BAD_REQUEST, "SIZE_INVALID", message)
+            }
             Self::BadHeader { name, reason } => {
                 row(S::BAD_REQUEST, "UNSUPPORTED", format!("the header {name} {reason}"))
             }
             Self::RangeNotSatisfiable { size } => {
                 let message = format!("the range is outside of the {size} bytes");
                 row(S::RANGE_NOT_SATISFIABLE, "UNSUPPORTED", message)
+                    .header(CONTENT_RANGE, format!("bytes */{size}"))
             }
             Self::Refused(refusal) => refusal_row(refusal),
-            Self::Broken(_) => row(S::INTERNAL_SERVER_ERROR, "INTERNAL_ERROR", "something is broken here"),
-            Self::NotReady(reason) => row(S::SERVICE_UNAVAILABLE, "UNAVAILABLE", reason),
+            Self::Broken(_) | Self::Unsigned(_) | Self::Panicked(_) => {
+                row(S::INTERNAL_SERVER_ERROR, "INTERNAL_ERROR", "something is broken here")
+            }
+            Self::NotReady(reason) => {
+                row(S::SERVICE_UNAVAILABLE, "UNAVAILABLE", reason).header(RETRY_AFTER, 1)
+            }
         }
     }
 
     /// The answer, in the body format of the distribution specification.
     pub fn reply(&self, request_id: &str) -> Reply {
-        let Row { status, code, message, mut detail } = self.row();
+        let Row { status, code, message, mut detail, header } = self.row();
         if status.is_server_error() {
             detail = json!({ "requestId": request_id });
         }
+        let message: String = message.chars().take(MESSAGE_LIMIT).collect();
         let mut error = json!({ "code": code, "message": message });
         if !detail.is_null() {
             error["detail"] = detail;
@@ -109,22 +140,31 @@ impl ApiError {
         let body = json!({ "errors": [error] }).to_string();
         let mut reply = Reply::bytes(status, body.into(), Freshness::Error);
         reply.header(CONTENT_TYPE, "application/json");
-        match self {
-            Self::Unauthorized { challenge, .. } => reply.header("www-authenticate", challenge),
-            Self::Route(RouteError::Method { allow }) => reply.header(ALLOW, *allow),
-            Self::ReadOnly => reply.header(ALLOW, "GET, HEAD"),
-            Self::RangeNotSatisfiable { size } => reply.header("content-range", format!("bytes */{size}")),
-            Self::Refused(Refusal::UploadBusy) | Self::NotReady(_) => reply.header(RETRY_AFTER, "1"),
-            _ => {}
+        if let Some((name, value)) = header {
+            reply.header(name, value);
         }
         reply
     }
 
     /// What the operator should read about it, if anything.
-    pub fn fault(&self) -> Option<&Fault> {
+    pub fn fault(&self) -> Option<&dyn fmt::Display> {
         match self {
             Self::Broken(fault) => Some(fault),
-            _ => None,
+            Self::Unsigned(error) => Some(error),
+            Self::Panicked(error) => Some(error),
+            Self::Route(_)
+            | Self::Unauthorized { .. }
+            | Self::Denied
+            | Self::ReadOnly
+            | Self::BlobUnknown
+            | Self::ManifestUnknown
+            | Self::NameUnknown
+            | Self::ManifestTooLarge
+            | Self::LengthMismatch
+            | Self::BadHeader { .. }
+            | Self::RangeNotSatisfiable { .. }
+            | Self::Refused(_)
+            | Self::NotReady(_) => None,
         }
     }
 }
@@ -134,14 +174,13 @@ fn route_row(error: &RouteError) -> Row {
     match error {
         RouteError::NotFound => row(S::NOT_FOUND, "NAME_UNKNOWN", "there is nothing at this path"),
         RouteError::Method { allow } => {
-            row(S::METHOD_NOT_ALLOWED, "UNSUPPORTED", format!("this path takes {allow}"))
+            row(S::METHOD_NOT_ALLOWED, "UNSUPPORTED", format!("this path takes {allow}")).header(ALLOW, allow)
         }
         RouteError::UriTooLong => row(S::URI_TOO_LONG, "UNSUPPORTED", "path and query are too long"),
         RouteError::Path(reason) => row(S::BAD_REQUEST, "NAME_INVALID", reason),
         RouteError::Name(error) => row(S::BAD_REQUEST, "NAME_INVALID", error),
         RouteError::Digest(error) => row(S::BAD_REQUEST, "DIGEST_INVALID", error),
-        // A tag that cannot exist does not exist when it is asked for; pushing to it is a mistake. Both
-        // are told as what they are.
+        // The protocol has no code for a tag by itself.
         RouteError::Tag(error) => row(S::BAD_REQUEST, "MANIFEST_INVALID", error),
         RouteError::UploadUnknown => row(S::NOT_FOUND, "BLOB_UPLOAD_UNKNOWN", "no such upload session"),
         RouteError::TooManyTags => row(S::URI_TOO_LONG, "UNSUPPORTED", "too many tag parameters"),
@@ -153,28 +192,25 @@ fn route_row(error: &RouteError) -> Row {
 
 fn refusal_row(refusal: &Refusal) -> Row {
     use StatusCode as S;
-    let (status, code) = match refusal {
-        Refusal::DigestMismatch { .. } => (S::BAD_REQUEST, "DIGEST_INVALID"),
-        Refusal::BlobTooLarge { .. } => (S::PAYLOAD_TOO_LARGE, "SIZE_INVALID"),
-        Refusal::UploadUnknown => (S::NOT_FOUND, "BLOB_UPLOAD_UNKNOWN"),
-        Refusal::UploadBusy => (S::CONFLICT, "BLOB_UPLOAD_INVALID"),
-        Refusal::ChunkOutOfOrder { .. } => (S::RANGE_NOT_SATISFIABLE, "BLOB_UPLOAD_INVALID"),
-        Refusal::ChunkLength { .. } => (S::BAD_REQUEST, "SIZE_INVALID"),
-        Refusal::Body(SourceError::Stalled) => (S::REQUEST_TIMEOUT, "BLOB_UPLOAD_INVALID"),
-        Refusal::Body(SourceError::Broken) => (S::BAD_REQUEST, "BLOB_UPLOAD_INVALID"),
-        Refusal::Manifest(_) => (S::BAD_REQUEST, "MANIFEST_INVALID"),
-        Refusal::ManifestReferences(_) => (S::NOT_FOUND, "MANIFEST_BLOB_UNKNOWN"),
-        Refusal::DescriptorSize { .. } => (S::BAD_REQUEST, "SIZE_INVALID"),
-    };
-    let mut row = row(status, code, refusal);
-    row.detail = match refusal {
-        Refusal::ManifestReferences(digests) => {
-            let shown: Vec<String> = digests.iter().take(100).map(ToString::to_string).collect();
-            json!({ "digests": shown })
+    let told = |status, code| row(status, code, refusal);
+    match refusal {
+        Refusal::DigestMismatch { computed } => {
+            told(S::BAD_REQUEST, "DIGEST_INVALID").detail(json!({ "computed": computed.to_string() }))
         }
-        Refusal::DigestMismatch { computed } => json!({ "computed": computed.to_string() }),
-        Refusal::ChunkOutOfOrder { offset } => json!({ "offset": offset }),
-        _ => Value::Null,
-    };
-    row
+        Refusal::BlobTooLarge { .. } => told(S::PAYLOAD_TOO_LARGE, "SIZE_INVALID"),
+        Refusal::UploadUnknown => told(S::NOT_FOUND, "BLOB_UPLOAD_UNKNOWN"),
+        Refusal::UploadBusy => told(S::CONFLICT, "BLOB_UPLOAD_INVALID").header(RETRY_AFTER, 1),
+        Refusal::ChunkOutOfOrder { offset } => {
+            told(S::RANGE_NOT_SATISFIABLE, "BLOB_UPLOAD_INVALID").detail(json!({ "offset": offset }))
+        }
+        Refusal::ChunkLength { .. } => told(S::BAD_REQUEST, "SIZE_INVALID"),
+        Refusal::Body(SourceError::Stalled) => told(S::REQUEST_TIMEOUT, "BLOB_UPLOAD_INVALID"),
+        Refusal::Body(SourceError::Broken) => told(S::BAD_REQUEST, "BLOB_UPLOAD_INVALID"),
+        Refusal::Manifest(_) => told(S::BAD_REQUEST, "MANIFEST_INVALID"),
+        Refusal::ManifestReferences(digests) => {
+            let listed: Vec<String> = digests.iter().take(LISTED_DIGESTS).map(ToString::to_string).collect();
+            told(S::NOT_FOUND, "MANIFEST_BLOB_UNKNOWN").detail(json!({ "digests": listed }))
+        }
+        Refusal::DescriptorSize { .. } => told(S::BAD_REQUEST, "SIZE_INVALID"),
+    }
 }

@@ -15,11 +15,14 @@ pub fn live() -> Reply {
 /// Ready while the database answers and no stop was asked for.
 pub async fn ready(registry: &Registry, stopping: bool) -> Result<Reply, ApiError> {
     if stopping {
-        return Err(ApiError::NotReady("stopping".into()));
+        return Err(ApiError::NotReady("stopping"));
     }
     match registry.probe().await {
         Ok(()) => Ok(text("ready\n")),
-        Err(_) => Err(ApiError::NotReady("the metadata store does not answer".into())),
+        Err(error) => {
+            tracing::warn!(%error, "not ready");
+            Err(ApiError::NotReady("the metadata store does not answer"))
+        }
     }
 }
 

@@ -471,6 +471,14 @@ mod tests {
         Route::parse(&method.parse().unwrap(), &uri.parse().unwrap())
     }
 
+    /// Metrics are indexed by the number of the kind.
+    #[test]
+    fn every_kind_stands_at_its_place() {
+        for (place, kind) in RouteKind::ALL.into_iter().enumerate() {
+            assert_eq!(kind as usize, place);
+        }
+    }
+
     #[test]
     fn names_may_hold_the_words_of_the_routes() {
         for (uri, name) in [

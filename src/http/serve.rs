@@ -1,7 +1,8 @@
 //! Connections: accepting, the two protocol versions, and stopping without cutting anybody off.
 
+use std::pin::pin;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use http::Request;
@@ -10,12 +11,29 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use hyper_util::server::graceful::GracefulShutdown;
+use metrics::Gauge;
 use tokio::net::TcpListener;
 
 use super::Server;
 
-/// Longest time that a client takes for the head of a request.
+/// Longest time that a client takes for the head of a request, the first one of a connection included.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Counts a connection for as long as it lives, however it ends.
+struct OpenConnection(Gauge);
+
+impl OpenConnection {
+    fn new(gauge: &Gauge) -> Self {
+        gauge.increment(1.0);
+        Self(gauge.clone())
+    }
+}
+
+impl Drop for OpenConnection {
+    fn drop(&mut self) {
+        self.0.decrement(1.0);
+    }
+}
 
 /// Serves until `stop` resolves, then lets requests under way finish for at most `drain`.
 pub async fn serve(
@@ -28,7 +46,7 @@ pub async fn serve(
     builder.http1().timer(TokioTimer::new()).header_read_timeout(HEADER_TIMEOUT);
     builder.http2().timer(TokioTimer::new()).keep_alive_interval(Duration::from_secs(60));
     let graceful = GracefulShutdown::new();
-    let mut stop = std::pin::pin!(stop);
+    let mut stop = pin!(stop);
     loop {
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
@@ -46,20 +64,29 @@ pub async fn serve(
         if let Err(error) = stream.set_nodelay(true) {
             tracing::debug!(%error, "a connection was gone before it was set up");
         }
-        let served = Arc::clone(&server);
+        let (served, arrived) = (Arc::clone(&server), Arc::new(AtomicBool::new(false)));
+        let seen = Arc::clone(&arrived);
         let service = service_fn(move |request: Request<Incoming>| {
+            seen.store(true, Ordering::Relaxed);
             let server = Arc::clone(&served);
             async move { Ok::<_, std::convert::Infallible>(server.answer(request).await) }
         });
         let connection = builder.serve_connection(TokioIo::new(stream), service).into_owned();
         let connection = graceful.watch(connection);
-        let gauge = server.telemetry.connections.clone();
+        let open = OpenConnection::new(&server.telemetry.connections);
         tokio::spawn(async move {
-            gauge.increment(1.0);
-            if let Err(error) = connection.await {
+            let _open = open;
+            let mut connection = pin!(connection);
+            // hyper's own limit begins when the version of the protocol is known, which may be never.
+            let first = tokio::time::timeout(HEADER_TIMEOUT, &mut connection).await;
+            let ended = match first {
+                Ok(ended) => ended,
+                Err(_) if arrived.load(Ordering::Relaxed) => connection.await,
+                Err(_) => return,
+            };
+            if let Err(error) = ended {
                 tracing::debug!(%error, "a connection ended early");
             }
-            gauge.decrement(1.0);
         });
     }
     server.stopping.store(true, Ordering::Relaxed);

@@ -25,7 +25,7 @@ pub fn issue(
         return Err(ApiError::Denied);
     }
     let token = credentials.issue(policy, caller, query);
-    let token = token.map_err(|error| ApiError::NotReady(error.to_string()))?;
+    let token = token.map_err(ApiError::Unsigned)?;
     let issued_at = jiff::Timestamp::try_from(SystemTime::now()).unwrap_or_default();
     let body = json!({
         "token": token,

@@ -32,7 +32,7 @@ pub async fn start(
             digest.algorithm()
         }
         UploadStart::Whole { digest } => {
-            announced_length(registry, headers, 0)?;
+            announced_length(registry, headers)?;
             registry.push_blob(repository, &digest, &mut body).await?;
             return Ok(created(repository, &digest));
         }
@@ -100,7 +100,7 @@ fn chunk_range(registry: &Registry, headers: &HeaderMap) -> Result<Option<ChunkR
             Some(parsed.ok_or(ApiError::BadHeader { name: "Content-Range", reason })?)
         }
     };
-    let announced = announced_length(registry, headers, range.map_or(0, |range| range.first))?;
+    let announced = announced_length(registry, headers)?;
     match (range, announced) {
         (Some(range), Some(length)) if range.length() != length => Err(ApiError::LengthMismatch),
         _ => Ok(range),
@@ -108,15 +108,13 @@ fn chunk_range(registry: &Registry, headers: &HeaderMap) -> Result<Option<ChunkR
 }
 
 /// Refuses what will be too large while nothing has been sent yet.
-fn announced_length(registry: &Registry, headers: &HeaderMap, offset: u64) -> Result<Option<u64>, ApiError> {
+fn announced_length(registry: &Registry, headers: &HeaderMap) -> Result<Option<u64>, ApiError> {
     let announced = headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
     let limit = registry.limits().max_blob_bytes;
-    match announced {
-        Some(length) if length.saturating_add(offset) > limit => {
-            Err(ApiError::Refused(Refusal::BlobTooLarge { limit }))
-        }
-        other => Ok(other),
+    if announced.is_some_and(|length| length > limit) {
+        return Err(ApiError::Refused(Refusal::BlobTooLarge { limit }));
     }
+    Ok(announced)
 }
 
 fn created(repository: &RepositoryName, digest: &Digest) -> Reply {

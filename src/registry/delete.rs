@@ -1,4 +1,4 @@
-//! Deleting: links and tags go at once; bytes stay until nothing links them any more.
+//! Deleting: links and tags go at once. Bytes stay: nothing removes blobs from the store yet.
 
 use super::{Registry, RegistryError, actor};
 use crate::access::Caller;
@@ -13,12 +13,18 @@ impl Registry {
         repository: &RepositoryName,
         reference: &Reference,
     ) -> Result<bool, RegistryError> {
-        let deleted = match reference {
-            Reference::Digest(digest) => self.meta.delete_manifest(repository, digest, actor(caller)).await,
-            Reference::Tag(tag) => self.meta.delete_tag(repository, tag, actor(caller)).await,
-        };
-        self.cache.deleted(repository);
-        Ok(deleted?)
+        match reference {
+            Reference::Digest(digest) => {
+                let deleted = self.meta.delete_manifest(repository, digest, actor(caller)).await;
+                self.cache.deleted(repository);
+                Ok(deleted?)
+            }
+            Reference::Tag(tag) => {
+                let deleted = self.meta.delete_tag(repository, tag, actor(caller)).await;
+                self.cache.tag_written(repository);
+                Ok(deleted?)
+            }
+        }
     }
 
     /// Removes a blob from a repository. `false`: it was not there.

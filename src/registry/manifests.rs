@@ -1,8 +1,9 @@
 //! Pushing manifests: read strictly, stored as they came, visible with everything that belongs to them.
 
 use bytes::Bytes;
+use tokio::task::spawn_blocking;
 
-use super::{Refusal, Registry, RegistryError, actor};
+use super::{Fault, Refusal, Registry, RegistryError, actor};
 use crate::access::Caller;
 use crate::digest::{Algorithm, Digest};
 use crate::manifest::{self, Manifest};
@@ -51,7 +52,9 @@ impl Registry {
             Reference::Digest(_) => {}
             Reference::Tag(tag) => tags.push(tag),
         }
-        let manifest = Manifest::parse(&bytes, content_type.as_ref()).map_err(Refusal::Manifest)?;
+        let parse = spawn_blocking(move || Manifest::parse(&bytes, content_type.as_ref()));
+        let parsed = parse.await.map_err(|error| Fault::Staging(std::io::Error::other(error)))?;
+        let manifest = parsed.map_err(Refusal::Manifest)?;
         let subject = manifest.subject;
 
         // Asked before the bytes are stored, so that a refused manifest leaves nothing behind; the

@@ -121,7 +121,7 @@ pub enum Refusal {
     UploadBusy,
     #[error("the session has {offset} bytes, so the next chunk starts there")]
     ChunkOutOfOrder { offset: u64 },
-    #[error("the Content-Range announces {announced} bytes, the body has another number")]
+    #[error("the chunk was announced with {announced} bytes and has another number")]
     ChunkLength { announced: u64 },
     #[error(transparent)]
     Body(#[from] SourceError),

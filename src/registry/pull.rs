@@ -119,11 +119,8 @@ impl Registry {
             return Ok(bytes);
         }
         let load = async {
-            let bytes = self.load(found).await?.read().await?;
-            if Sha256::of(&bytes) != found.sha256 {
-                return Err(Fault::Damaged(found.sha256));
-            }
-            Ok(bytes)
+            let bytes = self.load(found).await?.read_checked(found.sha256).await?;
+            bytes.ok_or(Fault::Damaged(found.sha256))
         };
         let load = Box::pin(self.cache.bytes.try_get_with(found.sha256, load));
         Ok(load.await.map_err(Fault::Shared)?)

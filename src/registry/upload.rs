@@ -174,6 +174,10 @@ impl Registry {
         if range.is_some_and(|range| range.first != offset) {
             return Err(Refusal::ChunkOutOfOrder { offset }.into());
         }
+        let limit = self.limits.max_blob_bytes;
+        if range.is_some_and(|range| range.last >= limit) {
+            return Err(Refusal::BlobTooLarge { limit }.into());
+        }
         let mut intake = self.open_intake(&upload).await?;
         let taken = self.take(id, &mut intake, range, source).await;
         let Err(error) = taken else { return Ok(intake) };

@@ -42,6 +42,9 @@ impl Server {
         let data = folder.join("data");
         let mut command = Command::new(env!("CARGO_BIN_EXE_quire"));
         command.args(["serve", "--listen", "127.0.0.1:0", "--data"]).arg(&data);
+        for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("QUIRE_")) {
+            command.env_remove(name);
+        }
         command.env("QUIRE_ADMIN_TOKEN", ADMIN_TOKEN).env("QUIRE_LOG", "warn");
         for (name, value) in settings {
             command.env(format!("QUIRE_{name}"), value);

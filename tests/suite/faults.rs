@@ -113,6 +113,32 @@ async fn a_session_survives_a_failed_put() {
     assert_eq!(server.client.get(&session).await.refusal(), (404, "BLOB_UPLOAD_UNKNOWN".into()));
 }
 
+/// P1, P2: bytes that were stored but not recorded keep their digest when their session goes on with others.
+#[tokio::test]
+async fn a_retried_session_does_not_touch_what_was_stored() {
+    for first in ["", "whole "] {
+        let server = start().await;
+        let bytes = format!("{first}artifact");
+        let digest = Sha256::of(bytes.as_bytes()).to_string();
+        let session = server.client.open_session("a/b").await;
+        if !first.is_empty() {
+            assert_eq!(server.client.send("PATCH", &session, &[], first).await.status, 202);
+        }
+        let finish = format!("{session}?digest={digest}");
+        server.store.fail_put(Fault::After);
+        assert_eq!(server.client.send("PUT", &finish, &[], "artifact").await.status, 500);
+        // Somebody else pushes the same bytes, and is told that they are safe.
+        assert_eq!(server.client.push_blob("x/y", bytes.clone()).await, digest);
+        let other = server.client.send("PUT", &finish, &[], "ARTIFACT").await;
+        assert_eq!(other.refusal(), (400, "DIGEST_INVALID".into()));
+        let pulled = server.client.get(&format!("/v2/x/y/blobs/{digest}")).await;
+        assert_eq!((pulled.status.as_u16(), pulled.body), (200, bytes.into()));
+        let hex = digest.trim_start_matches("sha256:");
+        let stored = server.folder.path().join("blobs/sha256").join(&hex[..2]).join(hex);
+        assert_eq!(Sha256::of(&std::fs::read(stored).unwrap()).hex(), hex);
+    }
+}
+
 /// P10: a 5xx tells its code and the request id, and nothing about what is inside.
 #[tokio::test]
 async fn a_fault_tells_its_code_and_request_id() {

@@ -67,7 +67,7 @@ const FENCES: &[(&str, &[&str])] = &[
     ("hyper_util", &["http/"]),
     ("jiff", &["http/"]),
     ("jsonwebtoken", &["token.rs"]),
-    ("metrics", &["telemetry.rs", "blob/local.rs", "meta/sqlite/mod.rs", "registry/mod.rs"]),
+    ("metrics", &["telemetry.rs", "blob/local.rs", "http/serve.rs", "meta/sqlite/mod.rs", "registry/mod.rs"]),
     ("metrics_exporter_prometheus", &["telemetry.rs"]),
     ("moka", &["registry/cache.rs"]),
     ("percent_encoding", &["http/"]),

@@ -1,10 +1,10 @@
 //! Links of blobs to repositories.
 
-use rusqlite::{Connection, OptionalExtension, Row, named_params};
+use rusqlite::{Connection, OptionalExtension, Row};
 use uuid::Uuid;
 
 use super::events::Log;
-use super::repositories::{IN_SCOPE, ScopeParameters};
+use super::repositories::first;
 use super::rows::{millis, sha256, sha512, size};
 use super::{repositories, uploads};
 use crate::access::ReadScope;
@@ -54,11 +54,13 @@ pub(super) fn link(
 ) -> rusqlite::Result<()> {
     let id = repositories::find_or_make(db, repository)?;
     db.prepare_cached(
-        "INSERT INTO blob_links (repository, sha256, sha512, size, created_at) VALUES (?1, ?2, ?3, ?4, ?5)
+        "INSERT INTO blob_links (repository, catalog, sha256, sha512, size, created_at)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6)
          ON CONFLICT (repository, sha256) DO UPDATE SET sha512 = coalesce(excluded.sha512, sha512)",
     )?
     .execute((
         id,
+        repository.catalog(),
         blob.digests.sha256.0,
         blob.digests.sha512.as_ref().map(|bytes| bytes.as_slice()),
         size(blob.size)?,
@@ -70,16 +72,25 @@ pub(super) fn link(
     Ok(())
 }
 
+/// Where a blob can be mounted from.
+pub(super) fn find_source(
+    db: &Connection,
+    digest: &Digest,
+    source: &MountSource,
+) -> rusqlite::Result<Option<BlobRecord>> {
+    match source {
+        MountSource::Repository(from) => find(db, from, digest),
+        MountSource::Scope(scope) => find_anywhere(db, digest, scope),
+    }
+}
+
 pub(super) fn mount(
     db: &Connection,
     repository: &RepositoryName,
     digest: &Digest,
     source: &MountSource,
 ) -> rusqlite::Result<Option<BlobRecord>> {
-    let found = match source {
-        MountSource::Repository(from) => find(db, from, digest)?,
-        MountSource::Scope(scope) => find_anywhere(db, digest, scope)?,
-    };
+    let found = find_source(db, digest, source)?;
     if let Some(blob) = &found {
         link(db, repository, blob, None)?;
     }
@@ -92,26 +103,31 @@ fn find_anywhere(
     digest: &Digest,
     scope: &ReadScope,
 ) -> rusqlite::Result<Option<BlobRecord>> {
-    let scope = ScopeParameters::new(scope);
     let column = match digest {
         Digest::Sha256(_) => "sha256",
         Digest::Sha512(_) => "sha512",
     };
-    let sql = format!(
-        "SELECT l.sha256, l.sha512, l.size FROM blob_links AS l JOIN repositories AS r ON r.id = l.repository
-         WHERE l.{column} = :digest AND {IN_SCOPE} LIMIT 1"
-    );
-    db.prepare_cached(&sql)?
-        .query_row(
-            named_params! {
-                ":digest": digest.as_bytes(),
-                ":everything": scope.everything,
-                ":catalogs": scope.catalogs,
-                ":repositories": scope.repositories,
-            },
-            record,
-        )
-        .optional()
+    let select = format!("SELECT sha256, sha512, size FROM blob_links WHERE {column} = ?1");
+    match scope {
+        ReadScope::Everything => {
+            let mut anywhere = db.prepare_cached(&format!("{select} LIMIT 1"))?;
+            anywhere.query_row((digest.as_bytes(),), record).optional()
+        }
+        ReadScope::Only { catalogs, repositories } => {
+            let mut in_catalog = db.prepare_cached(&format!("{select} AND catalog = ?2 LIMIT 1"))?;
+            let found =
+                first(catalogs, |catalog| in_catalog.query_row((digest.as_bytes(), catalog), record))?;
+            if found.is_some() {
+                return Ok(found);
+            }
+            for repository in repositories {
+                if let Some(blob) = find(db, repository, digest)? {
+                    return Ok(Some(blob));
+                }
+            }
+            Ok(None)
+        }
+    }
 }
 
 pub(super) fn unlink(

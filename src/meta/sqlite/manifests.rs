@@ -97,11 +97,12 @@ pub(super) fn put(db: &Connection, new: &NewManifest) -> rusqlite::Result<PutMan
 fn insert(db: &Connection, repository: i64, new: &NewManifest, targets: &[Sha256]) -> rusqlite::Result<()> {
     let annotations = serde_json::to_string(&new.manifest.annotations).map_err(|_| damaged("annotations"))?;
     db.prepare_cached(
-        "INSERT INTO manifests (repository, sha256, sha512, size, media_type, artifact_type, subject,
-             annotations, created_at) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
+        "INSERT INTO manifests (repository, catalog, sha256, sha512, size, media_type, artifact_type, subject,
+             annotations, created_at) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
     )?
     .execute((
         repository,
+        new.repository.catalog(),
         new.digests.sha256.0,
         new.digests.sha512.as_ref().map(|bytes| bytes.as_slice()),
         size(new.size)?,

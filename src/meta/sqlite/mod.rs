@@ -217,6 +217,11 @@ impl MetaStore for SqliteMeta {
         source: MountSource,
     ) -> Result<Option<BlobRecord>, MetaError> {
         let (repository, digest) = (repository.clone(), *digest);
+        // Most mounts that are tried find nothing: those need not wait for the writer, nor hold it up.
+        let tried = source.clone();
+        if self.read(move |db| blobs::find_source(db, &digest, &tried)).await?.is_none() {
+            return Ok(None);
+        }
         self.write(move |db| blobs::mount(db, &repository, &digest, &source)).await
     }
 

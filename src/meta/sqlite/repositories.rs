@@ -1,6 +1,6 @@
-//! Rows of catalogs and repositories, and what a read scope lets through.
+//! Rows of catalogs and repositories, and where a read scope lets one look.
 
-use rusqlite::{Connection, OptionalExtension, named_params};
+use rusqlite::{Connection, OptionalExtension, Row};
 
 use super::rows::{damaged, millis, page};
 use crate::access::ReadScope;
@@ -28,86 +28,96 @@ pub(super) fn find_or_make(db: &Connection, repository: &RepositoryName) -> rusq
     .query_row((repository.catalog(), repository.as_str(), now), |row| row.get(0))
 }
 
-/// A scope as the SQL condition [`IN_SCOPE`] takes it.
-pub(super) struct ScopeParameters {
-    pub(super) everything: bool,
-    pub(super) catalogs: String,
-    pub(super) repositories: String,
-}
-
-impl ScopeParameters {
-    pub(super) fn new(scope: &ReadScope) -> Self {
-        let json = |texts: Vec<&str>| serde_json::Value::from(texts).to_string();
-        match scope {
-            ReadScope::Everything => {
-                Self { everything: true, catalogs: "[]".into(), repositories: "[]".into() }
-            }
-            ReadScope::Only { catalogs, repositories } => Self {
-                everything: false,
-                catalogs: json(catalogs.iter().map(String::as_str).collect()),
-                repositories: json(repositories.iter().map(RepositoryName::as_str).collect()),
-            },
-        }
-    }
-}
-
-/// A condition on `r`, a row of `repositories`.
-pub(super) const IN_SCOPE: &str = "(:everything \
-     OR r.catalog IN (SELECT value FROM json_each(:catalogs)) \
-     OR r.name IN (SELECT value FROM json_each(:repositories)))";
-
+/// A repository of the scope that has the digest, as a blob or as a manifest.
 pub(super) fn holder(
     db: &Connection,
     sha256: &Sha256,
     scope: &ReadScope,
 ) -> rusqlite::Result<Option<Holder>> {
-    let scope = ScopeParameters::new(scope);
-    let sql = format!(
-        "SELECT r.name, held.size FROM (
-             SELECT repository, size FROM blob_links WHERE sha256 = :sha256
-             UNION ALL
-             SELECT repository, size FROM manifests WHERE sha256 = :sha256
-         ) AS held JOIN repositories AS r ON r.id = held.repository
-         WHERE {IN_SCOPE} LIMIT 1"
-    );
-    db.prepare_cached(&sql)?
-        .query_row(
-            named_params! {
-                ":sha256": sha256.0,
-                ":everything": scope.everything,
-                ":catalogs": scope.catalogs,
-                ":repositories": scope.repositories,
-            },
-            |row| Ok((row.get::<_, String>(0)?, row.get(1)?)),
-        )
-        .optional()?
-        .map(|(repository, size)| Ok(Holder { repository: name(&repository)?, size }))
-        .transpose()
+    for table in ["blob_links", "manifests"] {
+        let held = match scope {
+            ReadScope::Everything => {
+                let mut statement = db.prepare_cached(&format!(
+                    "SELECT r.name, held.size FROM {table} AS held JOIN repositories AS r
+                     ON r.id = held.repository WHERE held.sha256 = ?1 LIMIT 1"
+                ))?;
+                statement.query_row((sha256.0,), name_and_size).optional()?
+            }
+            ReadScope::Only { catalogs, repositories } => {
+                let mut in_catalog = db.prepare_cached(&format!(
+                    "SELECT r.name, held.size FROM {table} AS held JOIN repositories AS r
+                     ON r.id = held.repository WHERE held.sha256 = ?1 AND held.catalog = ?2 LIMIT 1"
+                ))?;
+                let mut in_repository = db.prepare_cached(&format!(
+                    "SELECT r.name, held.size FROM repositories AS r JOIN {table} AS held
+                     ON held.repository = r.id WHERE held.sha256 = ?1 AND r.name = ?2"
+                ))?;
+                first(catalogs, |catalog| in_catalog.query_row((sha256.0, catalog), name_and_size))?.or(
+                    first(repositories, |repository| {
+                        in_repository.query_row((sha256.0, repository.as_str()), name_and_size)
+                    })?,
+                )
+            }
+        };
+        if let Some((repository, size)) = held {
+            return Ok(Some(Holder { repository: name(&repository)?, size }));
+        }
+    }
+    Ok(None)
 }
 
+/// The first row that one of the places has.
+pub(super) fn first<P, R>(
+    places: &[P],
+    mut look: impl FnMut(&P) -> rusqlite::Result<R>,
+) -> rusqlite::Result<Option<R>> {
+    for place in places {
+        if let Some(row) = look(place).optional()? {
+            return Ok(Some(row));
+        }
+    }
+    Ok(None)
+}
+
+fn name_and_size(row: &Row<'_>) -> rusqlite::Result<(String, u64)> {
+    Ok((row.get(0)?, row.get(1)?))
+}
+
+/// Each catalog of the scope is read in its own order from its own place in the index, at most a page of it.
 pub(super) fn list(
     db: &Connection,
     scope: &ReadScope,
     after: &str,
     limit: usize,
 ) -> rusqlite::Result<Page<RepositoryName>> {
-    let scope = ScopeParameters::new(scope);
-    let sql = format!(
-        "SELECT r.name FROM repositories AS r WHERE r.name > :after AND {IN_SCOPE}
-         ORDER BY r.name LIMIT :limit"
-    );
-    let mut statement = db.prepare_cached(&sql)?;
-    let rows = statement.query_map(
-        named_params! {
-            ":after": after,
-            ":everything": scope.everything,
-            ":catalogs": scope.catalogs,
-            ":repositories": scope.repositories,
-            ":limit": limit.saturating_add(1),
-        },
-        |row| row.get::<_, String>(0),
-    )?;
-    let names = rows.map(|row| name(&row?)).collect::<rusqlite::Result<_>>()?;
+    let most = limit.saturating_add(1);
+    let mut names = Vec::new();
+    match scope {
+        ReadScope::Everything => {
+            let mut all =
+                db.prepare_cached("SELECT name FROM repositories WHERE name > ?1 ORDER BY name LIMIT ?2")?;
+            for row in all.query_map((after, most), |row| row.get::<_, String>(0))? {
+                names.push(name(&row?)?);
+            }
+        }
+        ReadScope::Only { catalogs, repositories } => {
+            let mut in_catalog = db.prepare_cached(
+                "SELECT name FROM repositories WHERE catalog = ?1 AND name > ?2 ORDER BY name LIMIT ?3",
+            )?;
+            for catalog in catalogs {
+                for row in in_catalog.query_map((catalog, after, most), |row| row.get::<_, String>(0))? {
+                    names.push(name(&row?)?);
+                }
+            }
+            for repository in repositories.iter().filter(|repository| repository.as_str() > after) {
+                if find(db, repository)?.is_some() {
+                    names.push(repository.clone());
+                }
+            }
+            names.sort();
+            names.dedup();
+        }
+    }
     Ok(page(names, limit))
 }
 
