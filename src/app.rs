@@ -75,24 +75,10 @@ impl App {
     ) -> Result<Self, StartError> {
         let started = SystemTime::now();
         digest::self_test().map_err(StartError::SelfTest)?;
-        let data = &config.data;
-        let in_folder = |path: &Path| {
-            let path = path.to_owned();
-            move |error| StartError::Folder { path, error }
-        };
-        // Keys, tokens and private artifacts: for its owner alone.
-        let private = fs::DirBuilder::new().recursive(true).mode(0o700).create(data);
-        private.map_err(in_folder(data))?;
-        let lock = lock(data)?;
         let telemetry = Telemetry::new(&RouteKind::ALL.map(RouteKind::label));
-        let staging_folder = data.join("staging");
-        let staging = Staging::open(staging_folder.clone()).map_err(in_folder(&staging_folder))?;
-        let blobs_folder = data.join("blobs");
-        let local = LocalStore::open(&blobs_folder, telemetry.local.clone());
-        let local = local.map_err(in_folder(&blobs_folder))?;
-        let meta = SqliteMeta::open(&data.join("quire.db"), telemetry.sqlite.clone()).await?;
+        let Stores { lock, staging, local, meta } = open_stores(&config.data, &telemetry).await?;
 
-        let admin_token_path = data.join("admin.token");
+        let admin_token_path = config.data.join("admin.token");
         let (admin_token, new) = match &config.admin_token {
             Some(token) => (token.clone(), false),
             None => load_or_make_admin_token(&admin_token_path).map_err(in_folder(&admin_token_path))?,
@@ -106,7 +92,7 @@ impl App {
         let policy = Policy { anonymous_pull: config.anonymous_pull };
         let (blobs, meta) = (wrap(Arc::new(local)), Arc::new(meta));
         let registry = Registry::new(blobs, meta, staging, policy, limits, telemetry.cache.clone());
-        let since_1970 = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        let since_1970 = started.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
         let server = Arc::new(Server {
             registry,
             credentials: Credentials { admin: AdminToken::new(&admin_token), tokens },
@@ -119,10 +105,9 @@ impl App {
         });
         let address = config.listen;
         let listener = TcpListener::bind(address).await;
-        let listener = listener.map_err(|error| StartError::Listen { address, error })?;
         Ok(Self {
             server,
-            listener,
+            listener: listener.map_err(|error| StartError::Listen { address, error })?,
             drain: config.drain_timeout,
             sweep_every: (config.upload_expiry / 4).clamp(Duration::from_secs(1), Duration::from_secs(600)),
             started,
@@ -152,11 +137,38 @@ impl App {
     }
 }
 
+/// What stands in the data folder.
+struct Stores {
+    lock: File,
+    staging: Staging,
+    local: LocalStore,
+    meta: SqliteMeta,
+}
+
+async fn open_stores(data: &Path, telemetry: &Telemetry) -> Result<Stores, StartError> {
+    // Keys, tokens and private artifacts: for its owner alone.
+    let private = fs::DirBuilder::new().recursive(true).mode(0o700).create(data);
+    private.map_err(in_folder(data))?;
+    let lock = lock(data)?;
+    let staging_folder = data.join("staging");
+    let staging = Staging::open(staging_folder.clone()).map_err(in_folder(&staging_folder))?;
+    let blobs_folder = data.join("blobs");
+    let local = LocalStore::open(&blobs_folder, telemetry.local.clone());
+    let local = local.map_err(in_folder(&blobs_folder))?;
+    let meta = SqliteMeta::open(&data.join("quire.db"), telemetry.sqlite.clone()).await?;
+    Ok(Stores { lock, staging, local, meta })
+}
+
+fn in_folder(path: &Path) -> impl FnOnce(io::Error) -> StartError {
+    let path = path.to_owned();
+    move |error| StartError::Folder { path, error }
+}
+
 /// Two processes on one folder would each believe that they alone write to it.
 fn lock(data: &Path) -> Result<File, StartError> {
     let path = data.join("quire.lock");
     let opened = File::options().create(true).write(true).truncate(false).open(&path);
-    let file = opened.map_err(|error| StartError::Folder { path: path.clone(), error })?;
+    let file = opened.map_err(in_folder(&path))?;
     match file.try_lock() {
         Ok(()) => Ok(file),
         Err(TryLockError::WouldBlock) => Err(StartError::InUse(data.to_owned())),
