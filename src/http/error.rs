@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use http::header::{ALLOW, CONTENT_RANGE, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
+use http::header::{ALLOW, CONTENT_RANGE, CONTENT_TYPE, ETAG, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderName, StatusCode};
 use serde_json::{Value, json};
 
@@ -212,5 +212,14 @@ fn refusal_row(refusal: &Refusal) -> Row {
             told(S::NOT_FOUND, "MANIFEST_BLOB_UNKNOWN").detail(json!({ "digests": listed }))
         }
         Refusal::DescriptorSize { .. } => told(S::BAD_REQUEST, "SIZE_INVALID"),
+        Refusal::TagMoved { tag, now } => {
+            let now = now.map(|now| now.to_string());
+            let told = told(S::PRECONDITION_FAILED, "DENIED");
+            let told = told.detail(json!({ "tag": tag.as_str(), "digest": now }));
+            match now {
+                Some(now) => told.header(ETAG, format!("\"{now}\"")),
+                None => told,
+            }
+        }
     }
 }

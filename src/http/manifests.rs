@@ -1,7 +1,7 @@
 //! Manifests by tag and by digest.
 
-use http::header::{CONTENT_LENGTH, CONTENT_TYPE, LOCATION};
-use http::{HeaderMap, StatusCode};
+use http::header::{CONTENT_LENGTH, CONTENT_TYPE, IF_MATCH, IF_NONE_MATCH, LOCATION};
+use http::{HeaderMap, HeaderName, StatusCode};
 
 use super::delivery::{Conditions, deliver};
 use super::error::ApiError;
@@ -9,7 +9,9 @@ use super::reply::{Audience, Freshness, Reply};
 use super::request_body::RequestBody;
 use crate::access::Caller;
 use crate::blob::{Blob, Content};
+use crate::digest::Digest;
 use crate::manifest::{ManifestError, SIZE_LIMIT};
+use crate::meta::TagCondition;
 use crate::name::{Reference, RepositoryName, Tag};
 use crate::registry::{ManifestPush, Refusal, Registry};
 
@@ -51,9 +53,16 @@ pub async fn put(
             ApiError::Refused(Refusal::Manifest(ManifestError::BadMediaType(text.to_owned())))
         })?),
     };
+    let condition = tag_condition(headers, &reference, &tags)?;
     let bytes = body.collect(SIZE_LIMIT).await?.ok_or(ApiError::ManifestTooLarge)?;
-    let push =
-        ManifestPush { repository: repository.clone(), reference, tags: tags.clone(), content_type, bytes };
+    let push = ManifestPush {
+        repository: repository.clone(),
+        reference,
+        tags: tags.clone(),
+        condition,
+        content_type,
+        bytes,
+    };
     let pushed = registry.push_manifest(caller, push).await?;
 
     let mut reply = Reply::empty(StatusCode::CREATED, Freshness::Write);
@@ -66,6 +75,39 @@ pub async fn put(
         reply.add_header("oci-tag", tag.as_str());
     }
     Ok(reply)
+}
+
+/// `If-Match` and `If-None-Match: *`, which are about the tags that a push writes.
+fn tag_condition(headers: &HeaderMap, reference: &Reference, tags: &[Tag]) -> Result<TagCondition, ApiError> {
+    let bad = |name, reason| Err(ApiError::BadHeader { name, reason });
+    let condition = match (list(headers, IF_MATCH), list(headers, IF_NONE_MATCH)) {
+        (None, None) => return Ok(TagCondition::Any),
+        (Some(_), Some(_)) => return bad("If-Match", "stands beside If-None-Match"),
+        (None, Some(absent)) if absent == "*" => TagCondition::Absent,
+        (None, Some(_)) => return bad("If-None-Match", "takes * and nothing else here"),
+        (Some(expected), None) if expected == "*" => TagCondition::Present,
+        (Some(expected), None) => {
+            let digest = |tag: &str| tag.trim().strip_prefix('"')?.strip_suffix('"')?.parse().ok();
+            let digests: Option<Vec<Digest>> = expected.split(',').map(digest).collect();
+            match digests {
+                Some(digests) => TagCondition::PointsTo(digests),
+                None => return bad("If-Match", "is not a list of digests in double quotes"),
+            }
+        }
+    };
+    match reference {
+        Reference::Digest(_) if tags.is_empty() => {
+            bad("If-Match", "is about tags, and the request names none")
+        }
+        Reference::Digest(_) | Reference::Tag(_) => Ok(condition),
+    }
+}
+
+/// A header that may be given in several lines, as one list. What is no text can match nothing.
+fn list(headers: &HeaderMap, name: HeaderName) -> Option<String> {
+    let lines: Vec<&str> =
+        headers.get_all(name).iter().map(|line| line.to_str().unwrap_or("invalid").trim()).collect();
+    (!lines.is_empty()).then(|| lines.join(","))
 }
 
 pub async fn delete(

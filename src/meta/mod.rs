@@ -24,6 +24,8 @@ use crate::staging::Checkpoint;
 /// 2. Existence is per repository: a digest linked in one is unknown in every other.
 /// 3. A manifest is stored only if everything it refers to is linked in its repository with the size it says;
 ///    what it refers to, its referrer entry and its tags appear with it or not at all.
+///    A condition on its tags is decided in the transaction that writes them: of writers that expect the same,
+///    one succeeds.
 /// 4. A read that begins after a write returned sees it.
 /// 5. Deleting a manifest removes its tags and its referrer entry with it; deleting a tag removes nothing else.
 /// 6. Every change of a manifest or a tag is one event; the sequence of a catalog has no gaps and no repeats,
@@ -218,7 +220,32 @@ pub struct NewManifest {
     pub size: u64,
     pub manifest: Manifest,
     pub tags: Vec<Tag>,
+    /// What has to hold for each of the tags before any of them is written.
+    pub condition: TagCondition,
     pub actor: String,
+}
+
+/// What a tag has to be for a write to happen.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum TagCondition {
+    Any,
+    Absent,
+    Present,
+    /// It points to one of these.
+    PointsTo(Vec<Digest>),
+}
+
+impl TagCondition {
+    /// Whether it holds for what the tag points to now.
+    pub fn holds(&self, now: Option<&ManifestRecord>) -> bool {
+        match (self, now) {
+            (Self::Any, _) | (Self::Absent, None) | (Self::Present, Some(_)) => true,
+            (Self::Absent, Some(_)) | (Self::Present | Self::PointsTo(_), None) => false,
+            (Self::PointsTo(digests), Some(now)) => {
+                digests.iter().any(|digest| now.digests.get(digest.algorithm()) == Some(*digest))
+            }
+        }
+    }
 }
 
 /// What came of storing a manifest.
@@ -232,6 +259,11 @@ pub enum PutManifest {
         digest: Digest,
         declared: u64,
         actual: u64,
+    },
+    /// The condition does not hold for this tag; `now` is what it points to.
+    TagMoved {
+        tag: Tag,
+        now: Option<Digest>,
     },
 }
 

@@ -8,7 +8,7 @@ use crate::access::Caller;
 use crate::digest::{Algorithm, Digest};
 use crate::manifest::{self, Manifest};
 use crate::media_type::MediaType;
-use crate::meta::{NewManifest, PutManifest};
+use crate::meta::{NewManifest, PutManifest, TagCondition};
 use crate::name::{Reference, RepositoryName, Tag};
 use crate::staging::Staged;
 
@@ -19,6 +19,8 @@ pub struct ManifestPush {
     pub reference: Reference,
     /// Tags beside the reference.
     pub tags: Vec<Tag>,
+    /// What has to hold for the tags that are written.
+    pub condition: TagCondition,
     pub content_type: Option<MediaType>,
     pub bytes: Bytes,
 }
@@ -38,7 +40,7 @@ impl Registry {
         caller: &Caller,
         push: ManifestPush,
     ) -> Result<PushedManifest, RegistryError> {
-        let ManifestPush { repository, reference, mut tags, content_type, bytes } = push;
+        let ManifestPush { repository, reference, mut tags, condition, content_type, bytes } = push;
         let algorithm = match &reference {
             Reference::Digest(digest) => digest.algorithm(),
             Reference::Tag(_) => Algorithm::Sha256,
@@ -67,6 +69,7 @@ impl Registry {
             size: staged.size(),
             manifest,
             tags,
+            condition,
             actor: actor(caller).to_owned(),
         };
         let outcome = self.meta.put_manifest(new).await;
@@ -90,5 +93,6 @@ fn stored(outcome: PutManifest) -> Result<(), Refusal> {
         PutManifest::WrongSize { digest, declared, actual } => {
             Err(Refusal::DescriptorSize { digest, declared, actual })
         }
+        PutManifest::TagMoved { tag, now } => Err(Refusal::TagMoved { tag, now }),
     }
 }

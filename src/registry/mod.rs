@@ -21,6 +21,7 @@ use crate::blob::{BlobError, BlobStore};
 use crate::digest::{Digest, Sha256};
 use crate::manifest::ManifestError;
 use crate::meta::{MetaError, MetaStore};
+use crate::name::Tag;
 use crate::staging::{SourceError, Staging, StagingError};
 
 pub use self::list::PAGE_LIMIT;
@@ -131,6 +132,8 @@ pub enum Refusal {
     ManifestReferences(Vec<Digest>),
     #[error("the descriptor of {digest} says {declared} bytes, the repository has {actual}")]
     DescriptorSize { digest: Digest, declared: u64, actual: u64 },
+    #[error("the tag {tag} {}", .now.map_or_else(|| "does not exist".to_owned(), |now| format!("points to {now}")))]
+    TagMoved { tag: Tag, now: Option<Digest> },
 }
 
 /// Something of ours is broken.

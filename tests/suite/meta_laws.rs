@@ -9,7 +9,8 @@ use quire::digest::{Algorithm, Digest, Digests, Sha256};
 use quire::manifest::{Manifest, ManifestReference, Target};
 use quire::meta::sqlite::{SqliteCounters, SqliteMeta};
 use quire::meta::{
-    BlobRecord, Change, KeyRecord, MetaStore, MountSource, NewManifest, PutManifest, REFERRERS_PAGE, Upload,
+    BlobRecord, Change, KeyRecord, MetaStore, MountSource, NewManifest, PutManifest, REFERRERS_PAGE,
+    TagCondition, Upload,
 };
 use quire::name::{RepositoryName, Tag};
 use quire::staging::Checkpoint;
@@ -61,6 +62,7 @@ fn manifest(name: &str, seed: u32, blobs: &[u32], tags: &[&str]) -> NewManifest 
             references: blobs.iter().map(reference).collect(),
         },
         tags: tags.iter().map(|name| tag(name)).collect(),
+        condition: TagCondition::Any,
         actor: "tester".into(),
     }
 }
@@ -139,6 +141,41 @@ async fn law_3_a_manifest_needs_what_it_refers_to(fixture: Fixture) {
     assert_eq!(referrers.items[0].annotations["key"], "value");
     let other = store.referrers(&repository("a/b"), &subject, Some("other/type"), None).await.unwrap();
     assert!(other.items.is_empty());
+}
+
+/// P4: of many writers that expect the same, one succeeds, and the others learn what the tag points to.
+async fn law_3_one_of_the_writers_that_expect_the_same_succeeds(fixture: Fixture) {
+    let name = repository("a/b");
+    let conditional = |seed: u32, condition: TagCondition| {
+        let store = Arc::clone(&fixture.store);
+        let new = NewManifest { condition, ..manifest("a/b", seed, &[], &["v1"]) };
+        async move { (seed, store.put_manifest(new).await.unwrap()) }
+    };
+    let mut expected = TagCondition::Absent;
+    for round in 0..5 {
+        let mut writers = tokio::task::JoinSet::new();
+        for writer in 0..16 {
+            writers.spawn(conditional(round * 16 + writer, expected.clone()));
+        }
+        let outcomes = writers.join_all().await;
+        let stored = |(_, outcome): &&(u32, PutManifest)| *outcome == PutManifest::Stored;
+        let winners: Vec<u32> = outcomes.iter().filter(stored).map(|(seed, _)| *seed).collect();
+        assert_eq!(winners.len(), 1, "round {round}: {outcomes:?}");
+        let now: Digest = digests(winners[0]).sha256.into();
+        let moved = PutManifest::TagMoved { tag: tag("v1"), now: Some(now) };
+        for (seed, outcome) in outcomes.into_iter().filter(|(seed, _)| *seed != winners[0]) {
+            assert_eq!(outcome, moved);
+            let digest = digests(seed).sha256.into();
+            assert!(
+                fixture.store.manifest(&name, &digest).await.unwrap().is_none(),
+                "a loser leaves nothing"
+            );
+        }
+        expected = TagCondition::PointsTo(vec![now]);
+    }
+    let gone = NewManifest { condition: TagCondition::Present, ..manifest("a/b", 999, &[], &["other"]) };
+    let refused = fixture.store.put_manifest(gone).await.unwrap();
+    assert_eq!(refused, PutManifest::TagMoved { tag: tag("other"), now: None });
 }
 
 async fn law_4_reads_see_writes_that_returned(fixture: Fixture) {
@@ -337,6 +374,7 @@ laws! {
         law_1_a_refused_write_leaves_nothing,
         law_2_existence_is_per_repository,
         law_3_a_manifest_needs_what_it_refers_to,
+        law_3_one_of_the_writers_that_expect_the_same_succeeds,
         law_4_reads_see_writes_that_returned,
         law_5_deleting_takes_what_belongs_to_it,
         law_6_the_sequence_has_no_gaps,

@@ -12,6 +12,7 @@ use crate::digest::{Digest, Sha256};
 use crate::manifest::{ManifestReference, Target};
 use crate::meta::{
     Change, ManifestRecord, NewManifest, Page, PutManifest, REFERRERS_PAGE, REFERRERS_PAGE_BYTES, Referrer,
+    TagCondition,
 };
 use crate::name::RepositoryName;
 
@@ -70,6 +71,15 @@ pub(super) fn resolve(
 
 pub(super) fn put(db: &Connection, new: &NewManifest) -> rusqlite::Result<PutManifest> {
     let known = repositories::find(db, &new.repository)?;
+    if new.condition != TagCondition::Any {
+        for tag in &new.tags {
+            let now = tags::find(db, &new.repository, tag)?;
+            if !new.condition.holds(now.as_ref()) {
+                let now = now.map(|now| now.digest());
+                return Ok(PutManifest::TagMoved { tag: tag.clone(), now });
+            }
+        }
+    }
     let targets = match resolve(db, known, &new.manifest.references)? {
         Ok(targets) => targets,
         Err(refused) => return Ok(refused),
