@@ -32,8 +32,9 @@ lint:
 	$(CARGO) fmt --check
 	$(CARGO) clippy --all-targets --all-features -- -D warnings
 	RUSTDOCFLAGS='-D warnings' $(CARGO) doc --no-deps --all-features
-	@if $(CARGO) deny --version >/dev/null 2>&1; then $(CARGO) deny check bans licenses sources; \
-	  else echo 'SKIPPED cargo deny: cargo install cargo-deny'; fi
+	@if [ -x target/tools/bin/cargo-deny ]; then target/tools/bin/cargo-deny check bans licenses sources; \
+	  elif [ "$$CI" = true ]; then echo 'cargo-deny is missing: make tools' >&2; exit 1; \
+	  else echo 'SKIPPED licences and bans: make tools installs cargo-deny'; fi
 
 ## The long versions of the tests.
 soak: tools

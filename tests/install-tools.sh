@@ -7,6 +7,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 debian_packages=(skopeo podman buildah umoci crun nginx docker-registry wrk curl jq)
 python_oras=0.2.43
 go_oras=v1.3.6
+cargo_deny=0.20.2
 conformance=v0.0.0-20260831232431-97274622c111
 
 tools="$PWD/target/tools"
@@ -87,6 +88,15 @@ else
     skip "the conformance suite and the oras command" "install Go 1.24 or newer and run this again"
 fi
 
+version_of_cargo_deny() {
+    [[ ! -x "$tools/bin/cargo-deny" ]] || "$tools/bin/cargo-deny" --version | awk '{ print $2 }'
+}
+
+if [[ "$(version_of_cargo_deny)" != "$cargo_deny" ]]; then
+    cargo install --quiet --locked --root "$tools" --version "$cargo_deny" cargo-deny \
+        || skip "cargo-deny" "cargo could not install it; is the package index reachable?"
+fi
+
 if command -v dpkg-query >/dev/null; then
     for package in "${debian_packages[@]}"; do
         printf '%-16s %s\n' "$package" "$(version_of_package "$package")"
@@ -97,6 +107,7 @@ if command -v go >/dev/null; then
     printf '%-16s %s\n' conformance "$(version_of_go_program conformance)"
     printf '%-16s %s\n' "oras (Go)" "$(version_of_go_program oras)"
 fi
+printf '%-16s %s\n' cargo-deny "$(version_of_cargo_deny)"
 if [[ ${#skipped[@]} -gt 0 && "${CI:-}" == true ]]; then
     exit 1
 fi
