@@ -99,6 +99,7 @@ CREATE TABLE events (
     at         INTEGER NOT NULL,
     PRIMARY KEY (catalog, sequence)
 ) STRICT, WITHOUT ROWID;
+CREATE INDEX events_by_tag ON events (repository, tag, sequence) WHERE tag IS NOT NULL;
 CREATE TRIGGER events_are_never_changed BEFORE UPDATE ON events
 BEGIN SELECT RAISE(ABORT, 'events are append-only'); END;
 CREATE TRIGGER events_are_never_deleted BEFORE DELETE ON events

@@ -9,6 +9,8 @@ use http::request::Parts;
 use http::{HeaderName, Method, Request, Response, StatusCode};
 use hyper::body::Incoming;
 
+use tracing::Instrument;
+
 use super::authenticate::{Credentials, challenge};
 use super::delivery::Conditions;
 use super::error::ApiError;
@@ -55,7 +57,9 @@ impl Server {
             Err(error) => Err(ApiError::Route(error)),
             Ok(route) if route.writes() => {
                 let server = Arc::clone(&self);
-                let task = tokio::spawn(async move { server.guard(route, &parts, body).await });
+                let span = tracing::info_span!("request", request_id = id);
+                let task = async move { server.guard(route, &parts, body).await };
+                let task = tokio::spawn(task.instrument(span));
                 task.await.unwrap_or_else(|error| Err(ApiError::Panicked(error.to_string())))
             }
             Ok(route) => self.guard(route, &parts, body).await,
@@ -166,6 +170,9 @@ impl Server {
                 manifests::delete(registry, &caller, &repository, &reference).await
             }
             Route::ListTags { repository, query } => lists::tags(registry, &repository, &query).await,
+            Route::TagHistory { repository, tag, query } => {
+                lists::tag_history(registry, &repository, &tag, &query).await
+            }
             Route::ListReferrers { repository, query } => {
                 lists::referrers(registry, &repository, &query).await
             }

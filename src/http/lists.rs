@@ -1,4 +1,4 @@
-//! Lists of tags, referrers and repositories.
+//! Lists of tags, of what happened to a tag, of referrers and repositories.
 
 use http::StatusCode;
 use http::header::{CONTENT_TYPE, LINK};
@@ -8,10 +8,10 @@ use serde_json::Value;
 
 use super::error::ApiError;
 use super::reply::{Audience, Freshness, Reply};
-use super::route::{ListQuery, ReferrersQuery};
+use super::route::{HistoryQuery, ListQuery, ReferrersQuery};
 use crate::access::Caller;
 use crate::media_type::OCI_INDEX;
-use crate::meta::Referrer;
+use crate::meta::{Change, Event, Referrer};
 use crate::name::{RepositoryName, Tag};
 use crate::registry::Registry;
 
@@ -22,6 +22,24 @@ const QUERY: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_'
 struct TagList<'a> {
     name: &'a str,
     tags: Vec<&'a str>,
+}
+
+#[derive(Serialize)]
+struct TagHistory<'a> {
+    name: &'a str,
+    tag: &'a str,
+    history: Vec<TagChange>,
+}
+
+#[derive(Serialize)]
+struct TagChange {
+    sequence: u64,
+    change: &'static str,
+    digest: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    previous: Option<String>,
+    /// RFC 3339, UTC.
+    at: String,
 }
 
 #[derive(Serialize)]
@@ -51,6 +69,46 @@ pub async fn tags(
     });
     let audience = Audience::of(registry.policy().is_public(repository));
     Ok(list(&TagList { name: repository.as_str(), tags }, "application/json", audience, next))
+}
+
+/// What a tag pointed to, newest first. Who moved it is for the audit, and not for every reader.
+pub async fn tag_history(
+    registry: &Registry,
+    repository: &RepositoryName,
+    tag: &Tag,
+    query: &HistoryQuery,
+) -> Result<Reply, ApiError> {
+    let page = registry.tag_history(repository, tag, query.before, query.limit).await?;
+    if page.items.is_empty() && !page.more && query.before.is_none() {
+        return Err(ApiError::ManifestUnknown);
+    }
+    let next = page.items.last().filter(|_| page.more).map(|last| {
+        format!("/v2/{repository}/_quire/tags/{tag}/history?n={}&before={}", query.limit, last.sequence)
+    });
+    let body = TagHistory {
+        name: repository.as_str(),
+        tag: tag.as_str(),
+        history: page.items.iter().filter_map(tag_change).collect(),
+    };
+    let audience = Audience::of(registry.policy().is_public(repository));
+    Ok(list(&body, "application/json", audience, next))
+}
+
+fn tag_change(event: &Event) -> Option<TagChange> {
+    let (change, digest, previous) = match &event.change {
+        Change::TagSet { digest, previous, .. } => ("set", digest, previous.as_ref()),
+        Change::TagDeleted { digest, .. } => ("deleted", digest, None),
+        Change::ManifestPushed { .. } | Change::ManifestDeleted { .. } | Change::BlobDeleted { .. } => {
+            return None;
+        }
+    };
+    Some(TagChange {
+        sequence: event.sequence,
+        change,
+        digest: digest.to_string(),
+        previous: previous.map(ToString::to_string),
+        at: jiff::Timestamp::try_from(event.at).unwrap_or_default().to_string(),
+    })
 }
 
 pub async fn repositories(

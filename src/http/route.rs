@@ -29,6 +29,7 @@ pub enum Route {
     PutManifest { repository: RepositoryName, reference: Reference, tags: Vec<Tag> },
     DeleteManifest { repository: RepositoryName, reference: Reference },
     ListTags { repository: RepositoryName, query: ListQuery },
+    TagHistory { repository: RepositoryName, tag: Tag, query: HistoryQuery },
     ListReferrers { repository: RepositoryName, query: ReferrersQuery },
     StartUpload { repository: RepositoryName, start: UploadStart },
     GetUpload { repository: RepositoryName, id: Uuid },
@@ -64,6 +65,13 @@ pub enum UploadStart {
 pub struct ListQuery {
     pub limit: usize,
     pub last: Option<String>,
+}
+
+/// `n` and, from a `Link` of ours, `before`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HistoryQuery {
+    pub limit: usize,
+    pub before: Option<u64>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -169,7 +177,7 @@ impl Route {
             Self::GetManifest { .. } | Self::PutManifest { .. } | Self::DeleteManifest { .. } => {
                 RouteKind::Manifest
             }
-            Self::ListTags { .. } => RouteKind::Tags,
+            Self::ListTags { .. } | Self::TagHistory { .. } => RouteKind::Tags,
             Self::ListReferrers { .. } => RouteKind::Referrers,
             Self::StartUpload { .. }
             | Self::GetUpload { .. }
@@ -189,6 +197,7 @@ impl Route {
             Self::GetBlob { repository, .. }
             | Self::GetManifest { repository, .. }
             | Self::ListTags { repository, .. }
+            | Self::TagHistory { repository, .. }
             | Self::ListReferrers { repository, .. } => Need::Repository(Action::Pull, repository),
             Self::PutManifest { repository, .. }
             | Self::StartUpload { repository, .. }
@@ -286,6 +295,12 @@ fn parse_v2(method: &Method, segments: &[&str], query: &Query<'_>) -> Result<Rou
             let route = Route::ListTags { repository: repository(name)?, query: query.list()? };
             read_only(method, route)
         }
+        // No component of a name begins with an underscore, so this is never part of one.
+        [name @ .., "_quire", "tags", tag, "history"] => {
+            let tag = tag.parse().map_err(RouteError::Tag)?;
+            let query = HistoryQuery { limit: query.limit()?, before: query.number("before")? };
+            read_only(method, Route::TagHistory { repository: repository(name)?, tag, query })
+        }
         [name @ .., "referrers", subject] => {
             let repository = repository(name)?;
             let query = ReferrersQuery {
@@ -377,15 +392,24 @@ impl Query<'_> {
         self.single(name)?.map(|hex| Sha256::from_hex(&hex).map_err(RouteError::Digest)).transpose()
     }
 
-    fn list(&self) -> Result<ListQuery, RouteError> {
-        let limit = match self.single("n")? {
-            None => PAGE_LIMIT,
+    /// A whole number; one that does not fit is as large as can be.
+    fn number(&self, name: &'static str) -> Result<Option<u64>, RouteError> {
+        match self.single(name)? {
+            None => Ok(None),
             Some(text) if !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit()) => {
-                text.parse().unwrap_or(usize::MAX).min(PAGE_LIMIT)
+                Ok(Some(text.parse().unwrap_or(u64::MAX)))
             }
-            Some(_) => return Err(bad("n", "is not a whole number")),
-        };
-        Ok(ListQuery { limit, last: self.single("last")?.filter(|last| !last.is_empty()) })
+            Some(_) => Err(bad(name, "is not a whole number")),
+        }
+    }
+
+    fn limit(&self) -> Result<usize, RouteError> {
+        let asked = self.number("n")?.map(|n| usize::try_from(n).unwrap_or(usize::MAX));
+        Ok(asked.unwrap_or(PAGE_LIMIT).min(PAGE_LIMIT))
+    }
+
+    fn list(&self) -> Result<ListQuery, RouteError> {
+        Ok(ListQuery { limit: self.limit()?, last: self.single("last")?.filter(|last| !last.is_empty()) })
     }
 
     fn tags(&self) -> Result<Vec<Tag>, RouteError> {

@@ -154,6 +154,15 @@ pub trait MetaStore: Send + Sync + 'static {
     /// The events of a catalog behind a sequence number, in order.
     async fn events(&self, catalog: &str, after: u64, limit: usize) -> Result<Vec<Event>, MetaError>;
 
+    /// What happened to a tag, newest first, before a sequence number if one is given.
+    async fn tag_history(
+        &self,
+        repository: &RepositoryName,
+        tag: &Tag,
+        before: Option<u64>,
+        limit: usize,
+    ) -> Result<Page<Event>, MetaError>;
+
     /// Makes sure that a purpose has a current key, and returns all its keys, the current one first.
     /// `replace`: the candidate becomes the current one; otherwise only if none with a private half is kept.
     async fn ensure_key(

@@ -3,7 +3,7 @@
 use super::{Registry, RegistryError};
 use crate::access::Caller;
 use crate::digest::{Digest, Sha256};
-use crate::meta::{Page, Referrer};
+use crate::meta::{Event, Page, Referrer};
 use crate::name::{RepositoryName, Tag};
 
 /// Most entries in one page, and how many a client gets that doesn't say.
@@ -18,6 +18,17 @@ impl Registry {
         limit: usize,
     ) -> Result<Option<Page<Tag>>, RegistryError> {
         Ok(self.meta.tags(repository, after, limit.min(PAGE_LIMIT)).await?)
+    }
+
+    /// What happened to a tag, newest first.
+    pub async fn tag_history(
+        &self,
+        repository: &RepositoryName,
+        tag: &Tag,
+        before: Option<u64>,
+        limit: usize,
+    ) -> Result<Page<Event>, RegistryError> {
+        Ok(self.meta.tag_history(repository, tag, before, limit.min(PAGE_LIMIT)).await?)
     }
 
     /// Repositories that the caller may list.

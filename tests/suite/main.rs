@@ -14,6 +14,7 @@ mod crash;
 mod disk;
 mod durability;
 mod faults;
+mod history;
 mod isolation;
 mod manifest_refusals;
 mod manifests;

@@ -5,10 +5,10 @@ use std::time::SystemTime;
 use rusqlite::{Connection, Row};
 
 use super::repositories::name;
-use super::rows::{damaged, millis, sha256, size, time};
+use super::rows::{damaged, millis, page, sha256, size, time};
 use crate::digest::Sha256;
-use crate::meta::{Change, Event};
-use crate::name::RepositoryName;
+use crate::meta::{Change, Event, Page};
+use crate::name::{RepositoryName, Tag};
 
 /// The events of one transaction. They are written last, so that the counter row of the catalog is held
 /// for the shortest time.
@@ -76,6 +76,23 @@ pub(super) fn list(db: &Connection, catalog: &str, after: u64, limit: usize) -> 
     )?;
     let rows = statement.query_map((catalog, size(after)?, limit), event)?;
     rows.collect()
+}
+
+pub(super) fn of_tag(
+    db: &Connection,
+    repository: &RepositoryName,
+    tag: &Tag,
+    before: Option<u64>,
+    limit: usize,
+) -> rusqlite::Result<Page<Event>> {
+    let mut statement = db.prepare_cached(
+        "SELECT sequence, kind, repository, tag, digest, previous, actor, at FROM events
+         WHERE repository = ?1 AND tag = ?2 AND sequence < ?3 ORDER BY sequence DESC LIMIT ?4",
+    )?;
+    let before = before.and_then(|before| i64::try_from(before).ok()).unwrap_or(i64::MAX);
+    let most = limit.saturating_add(1);
+    let rows = statement.query_map((repository.as_str(), tag.as_str(), before, most), event)?;
+    Ok(page(rows.collect::<rusqlite::Result<_>>()?, limit))
 }
 
 fn event(row: &Row<'_>) -> rusqlite::Result<Event> {

@@ -354,6 +354,17 @@ impl MetaStore for SqliteMeta {
         self.read(move |db| events::list(db, &catalog, after, limit)).await
     }
 
+    async fn tag_history(
+        &self,
+        repository: &RepositoryName,
+        tag: &Tag,
+        before: Option<u64>,
+        limit: usize,
+    ) -> Result<Page<Event>, MetaError> {
+        let (repository, tag) = (repository.clone(), tag.clone());
+        self.read(move |db| events::of_tag(db, &repository, &tag, before, limit)).await
+    }
+
     async fn ensure_key(
         &self,
         purpose: &str,
