@@ -1,4 +1,8 @@
 //! Quire: a content-addressed registry for plugin artifacts. `ARCHITECTURE.md` is the map.
+#![cfg_attr(
+    not(test),
+    deny(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::todo, clippy::unimplemented)
+)]
 
 pub mod access;
 pub mod app;

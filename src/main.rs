@@ -1,4 +1,8 @@
 //! The program: arguments and environment in, exit code out.
+#![cfg_attr(
+    not(test),
+    deny(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::todo, clippy::unimplemented)
+)]
 
 use std::process::ExitCode;
 

@@ -19,7 +19,7 @@ use super::request_body::RequestBody;
 use super::route::{Need, Route, RouteKind};
 use super::{blobs, health, lists, manifests, token_endpoint, uploads};
 use crate::access::{Caller, ReadScope, Verdict};
-use crate::registry::Registry;
+use crate::registry::{Registry, SessionOf};
 use crate::telemetry::Telemetry;
 
 static REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -179,16 +179,21 @@ impl Server {
             Route::StartUpload { repository, start } => {
                 Box::pin(uploads::start(registry, &caller, &repository, start, headers, body)).await
             }
-            Route::GetUpload { repository, id } => uploads::get(registry, &caller, &repository, id).await,
+            Route::GetUpload { repository, id } => {
+                let session = SessionOf { caller: &caller, repository: &repository, id };
+                uploads::get(registry, &session).await
+            }
             Route::AppendUpload { repository, id } => {
-                Box::pin(uploads::append(registry, &caller, &repository, id, headers, body)).await
+                let session = SessionOf { caller: &caller, repository: &repository, id };
+                Box::pin(uploads::append(registry, &session, headers, body)).await
             }
             Route::FinishUpload { repository, id, digest } => {
-                let (caller, repository) = (&caller, &repository);
-                Box::pin(uploads::finish(registry, caller, repository, id, &digest, headers, body)).await
+                let session = SessionOf { caller: &caller, repository: &repository, id };
+                Box::pin(uploads::finish(registry, &session, &digest, headers, body)).await
             }
             Route::CancelUpload { repository, id } => {
-                uploads::cancel(registry, &caller, &repository, id).await
+                let session = SessionOf { caller: &caller, repository: &repository, id };
+                uploads::cancel(registry, &session).await
             }
             Route::Live => Ok(health::live()),
             Route::Ready => health::ready(registry, self.stopping.load(Ordering::Relaxed)).await,

@@ -12,7 +12,7 @@ use super::route::UploadStart;
 use crate::access::Caller;
 use crate::digest::{Algorithm, Digest};
 use crate::name::RepositoryName;
-use crate::registry::{ChunkRange, Refusal, Registry};
+use crate::registry::{ChunkRange, Refusal, Registry, SessionOf};
 
 pub async fn start(
     registry: &Registry,
@@ -43,50 +43,36 @@ pub async fn start(
     Ok(reply)
 }
 
-pub async fn get(
-    registry: &Registry,
-    caller: &Caller,
-    repository: &RepositoryName,
-    id: Uuid,
-) -> Result<Reply, ApiError> {
-    let offset = registry.upload_offset(caller, repository, id).await?;
-    Ok(progress(StatusCode::NO_CONTENT, repository, id, offset))
+pub async fn get(registry: &Registry, session: &SessionOf<'_>) -> Result<Reply, ApiError> {
+    let offset = registry.upload_offset(session).await?;
+    Ok(progress(StatusCode::NO_CONTENT, session.repository, session.id, offset))
 }
 
 pub async fn append(
     registry: &Registry,
-    caller: &Caller,
-    repository: &RepositoryName,
-    id: Uuid,
+    session: &SessionOf<'_>,
     headers: &HeaderMap,
     mut body: RequestBody,
 ) -> Result<Reply, ApiError> {
     let range = chunk_range(registry, headers)?;
-    let offset = registry.append(caller, repository, id, range, &mut body).await?;
-    Ok(progress(StatusCode::ACCEPTED, repository, id, offset))
+    let offset = registry.append(session, range, &mut body).await?;
+    Ok(progress(StatusCode::ACCEPTED, session.repository, session.id, offset))
 }
 
 pub async fn finish(
     registry: &Registry,
-    caller: &Caller,
-    repository: &RepositoryName,
-    id: Uuid,
+    session: &SessionOf<'_>,
     digest: &Digest,
     headers: &HeaderMap,
     mut body: RequestBody,
 ) -> Result<Reply, ApiError> {
     let range = chunk_range(registry, headers)?;
-    registry.finish_upload(caller, repository, id, range, digest, &mut body).await?;
-    Ok(created(repository, digest))
+    registry.finish_upload(session, range, digest, &mut body).await?;
+    Ok(created(session.repository, digest))
 }
 
-pub async fn cancel(
-    registry: &Registry,
-    caller: &Caller,
-    repository: &RepositoryName,
-    id: Uuid,
-) -> Result<Reply, ApiError> {
-    registry.cancel_upload(caller, repository, id).await?;
+pub async fn cancel(registry: &Registry, session: &SessionOf<'_>) -> Result<Reply, ApiError> {
+    registry.cancel_upload(session).await?;
     Ok(Reply::empty(StatusCode::NO_CONTENT, Freshness::Write))
 }
 

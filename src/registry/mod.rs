@@ -27,7 +27,7 @@ use crate::staging::{SourceError, Staging, StagingError};
 pub use self::list::PAGE_LIMIT;
 pub use self::manifests::{ManifestPush, PushedManifest};
 pub use self::pull::{Found, FoundManifest, Immutable};
-pub use self::upload::ChunkRange;
+pub use self::upload::{ChunkRange, SessionOf};
 
 use self::cache::Cache;
 use self::sessions::Sessions;

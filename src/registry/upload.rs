@@ -26,6 +26,14 @@ impl ChunkRange {
     }
 }
 
+/// An upload session as a caller names it; whether it is theirs is decided by each use.
+#[derive(Debug, Clone, Copy)]
+pub struct SessionOf<'a> {
+    pub caller: &'a Caller,
+    pub repository: &'a RepositoryName,
+    pub id: Uuid,
+}
+
 impl Registry {
     /// Pushes a whole blob in one request.
     pub async fn push_blob(
@@ -60,64 +68,50 @@ impl Registry {
     }
 
     /// How many bytes of a session are durable.
-    pub async fn upload_offset(
-        &self,
-        caller: &Caller,
-        repository: &RepositoryName,
-        id: Uuid,
-    ) -> Result<u64, RegistryError> {
-        Ok(self.own_upload(caller, repository, id).await?.checkpoint.offset)
+    pub async fn upload_offset(&self, session: &SessionOf<'_>) -> Result<u64, RegistryError> {
+        Ok(self.own_upload(session).await?.checkpoint.offset)
     }
 
     /// Adds a chunk to a session and returns how many bytes it has then. They are durable.
     pub async fn append(
         &self,
-        caller: &Caller,
-        repository: &RepositoryName,
-        id: Uuid,
+        session: &SessionOf<'_>,
         range: Option<ChunkRange>,
         source: &mut dyn Source,
     ) -> Result<u64, RegistryError> {
-        let _claim = self.claim(caller, repository, id).await?;
-        let mut intake = self.receive(caller, repository, id, range, source).await?;
+        let _claim = self.claim(session).await?;
+        let mut intake = self.receive(session, range, source).await?;
         let checkpoint = intake.checkpoint().await?;
-        self.record(id, checkpoint).await?;
+        self.record(session.id, checkpoint).await?;
         Ok(intake.received())
     }
 
     /// Adds the last chunk, which may be empty, and turns the session into a blob.
     pub async fn finish_upload(
         &self,
-        caller: &Caller,
-        repository: &RepositoryName,
-        id: Uuid,
+        session: &SessionOf<'_>,
         range: Option<ChunkRange>,
         digest: &Digest,
         source: &mut dyn Source,
     ) -> Result<(), RegistryError> {
-        let _claim = self.claim(caller, repository, id).await?;
-        let intake = self.receive(caller, repository, id, range, source).await?;
+        let _claim = self.claim(session).await?;
+        let intake = self.receive(session, range, source).await?;
         let staged = intake.finish(digest.algorithm()).await?;
         if let Err(mismatch) = check_digest(&staged, digest) {
             // More bytes can't mend it, so the session ends here.
-            self.end_upload(id).await?;
+            self.end_upload(session.id).await?;
             return Err(mismatch.into());
         }
-        self.admit(repository, &staged, Some(id)).await?;
-        self.discard(id).await;
+        self.admit(session.repository, &staged, Some(session.id)).await?;
+        self.discard(session.id).await;
         Ok(())
     }
 
     /// Ends a session and drops its bytes.
-    pub async fn cancel_upload(
-        &self,
-        caller: &Caller,
-        repository: &RepositoryName,
-        id: Uuid,
-    ) -> Result<(), RegistryError> {
-        let _claim = self.claim(caller, repository, id).await?;
-        self.own_upload(caller, repository, id).await?;
-        self.end_upload(id).await
+    pub async fn cancel_upload(&self, session: &SessionOf<'_>) -> Result<(), RegistryError> {
+        let _claim = self.claim(session).await?;
+        self.own_upload(session).await?;
+        self.end_upload(session.id).await
     }
 
     /// Bytes first, then the row (P2).
@@ -136,40 +130,31 @@ impl Registry {
     }
 
     /// Waits for the session's other writers. Who does not own it learns nothing, not even by waiting.
-    async fn claim(
-        &self,
-        caller: &Caller,
-        repository: &RepositoryName,
-        id: Uuid,
-    ) -> Result<Claim, RegistryError> {
-        if self.sessions.is_claimed(id) {
-            self.own_upload(caller, repository, id).await?;
+    async fn claim(&self, session: &SessionOf<'_>) -> Result<Claim, RegistryError> {
+        if self.sessions.is_claimed(session.id) {
+            self.own_upload(session).await?;
         }
-        Ok(self.sessions.claim(id).await?)
+        Ok(self.sessions.claim(session.id).await?)
     }
 
     /// A session of somebody else, or of another repository, is unknown.
-    async fn own_upload(
-        &self,
-        caller: &Caller,
-        repository: &RepositoryName,
-        id: Uuid,
-    ) -> Result<Upload, RegistryError> {
-        let upload = self.meta.upload(id).await?;
-        let own = upload.filter(|up| up.subject == actor(caller) && up.repository == *repository);
+    async fn own_upload(&self, session: &SessionOf<'_>) -> Result<Upload, RegistryError> {
+        let upload = self.meta.upload(session.id).await?;
+        let own = |upload: &Upload| {
+            upload.subject == actor(session.caller) && upload.repository == *session.repository
+        };
+        let own = upload.filter(own);
         Ok(own.ok_or(Refusal::UploadUnknown)?)
     }
 
     /// Takes the body of a chunk into the session's file.
     async fn receive(
         &self,
-        caller: &Caller,
-        repository: &RepositoryName,
-        id: Uuid,
+        session: &SessionOf<'_>,
         range: Option<ChunkRange>,
         source: &mut dyn Source,
     ) -> Result<Intake, RegistryError> {
-        let upload = self.own_upload(caller, repository, id).await?;
+        let upload = self.own_upload(session).await?;
         let offset = upload.checkpoint.offset;
         if range.is_some_and(|range| range.first != offset) {
             return Err(Refusal::ChunkOutOfOrder { offset }.into());
@@ -179,17 +164,17 @@ impl Registry {
             return Err(Refusal::BlobTooLarge { limit }.into());
         }
         let mut intake = self.open_intake(&upload).await?;
-        let taken = self.take(id, &mut intake, range, source).await;
+        let taken = self.take(session.id, &mut intake, range, source).await;
         let Err(error) = taken else { return Ok(intake) };
         match &error {
             // What came before the connection broke is kept: the client can ask and go on from there.
             RegistryError::Refused(Refusal::Body(_)) => {
                 let checkpoint = intake.checkpoint().await?;
-                self.record(id, checkpoint).await?;
+                self.record(session.id, checkpoint).await?;
             }
             RegistryError::Refused(Refusal::BlobTooLarge { .. }) => {
                 intake.abandon().await;
-                self.end_upload(id).await?;
+                self.end_upload(session.id).await?;
             }
             RegistryError::Refused(_) | RegistryError::Broken(_) => intake.abandon().await,
         }

@@ -5,7 +5,7 @@ use uuid::Uuid;
 
 use super::events::Log;
 use super::repositories::first;
-use super::rows::{millis, sha256, sha512, size};
+use super::rows::{self, millis, sha256, sha512, size};
 use super::{repositories, uploads};
 use crate::access::ReadScope;
 use crate::digest::{Digest, Digests};
@@ -28,15 +28,9 @@ pub(super) fn find_in(
     repository: i64,
     digest: &Digest,
 ) -> rusqlite::Result<Option<BlobRecord>> {
-    let sql = match digest {
-        Digest::Sha256(_) => {
-            "SELECT sha256, sha512, size FROM blob_links WHERE repository = ?1 AND sha256 = ?2"
-        }
-        Digest::Sha512(_) => {
-            "SELECT sha256, sha512, size FROM blob_links WHERE repository = ?1 AND sha512 = ?2"
-        }
-    };
-    db.prepare_cached(sql)?.query_row((repository, digest.as_bytes()), record).optional()
+    let column = rows::column(digest);
+    let sql = format!("SELECT sha256, sha512, size FROM blob_links WHERE repository = ?1 AND {column} = ?2");
+    db.prepare_cached(&sql)?.query_row((repository, digest.as_bytes()), record).optional()
 }
 
 fn record(row: &Row<'_>) -> rusqlite::Result<BlobRecord> {
@@ -103,10 +97,7 @@ fn find_anywhere(
     digest: &Digest,
     scope: &ReadScope,
 ) -> rusqlite::Result<Option<BlobRecord>> {
-    let column = match digest {
-        Digest::Sha256(_) => "sha256",
-        Digest::Sha512(_) => "sha512",
-    };
+    let column = rows::column(digest);
     let select = format!("SELECT sha256, sha512, size FROM blob_links WHERE {column} = ?1");
     match scope {
         ReadScope::Everything => {

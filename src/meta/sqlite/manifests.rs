@@ -28,15 +28,11 @@ pub(super) fn find(
 }
 
 fn find_in(db: &Connection, repository: i64, digest: &Digest) -> rusqlite::Result<Option<ManifestRecord>> {
-    let sql = match digest {
-        Digest::Sha256(_) => {
-            "SELECT sha256, sha512, size, media_type FROM manifests WHERE repository = ?1 AND sha256 = ?2"
-        }
-        Digest::Sha512(_) => {
-            "SELECT sha256, sha512, size, media_type FROM manifests WHERE repository = ?1 AND sha512 = ?2"
-        }
-    };
-    db.prepare_cached(sql)?.query_row((repository, digest.as_bytes()), rows::manifest).optional()
+    let column = rows::column(digest);
+    let sql = format!(
+        "SELECT sha256, sha512, size, media_type FROM manifests WHERE repository = ?1 AND {column} = ?2"
+    );
+    db.prepare_cached(&sql)?.query_row((repository, digest.as_bytes()), rows::manifest).optional()
 }
 
 /// The SHA-256 of every target, in the order of the references; or why the manifest is refused.

@@ -4,7 +4,7 @@ use std::time::{Duration, SystemTime};
 
 use rusqlite::Row;
 
-use crate::digest::{Digests, Sha256};
+use crate::digest::{Digest, Digests, Sha256};
 use crate::meta::{ManifestRecord, Page};
 
 /// Milliseconds since 1970; times before that do not occur.
@@ -20,6 +20,14 @@ pub(super) fn time(millis: i64) -> SystemTime {
 /// A row holds what no write of ours puts there.
 pub(super) fn damaged(what: &'static str) -> rusqlite::Error {
     rusqlite::Error::ToSqlConversionFailure(format!("a row holds {what} that is not valid").into())
+}
+
+/// The column that a digest of this algorithm stands in.
+pub(super) fn column(digest: &Digest) -> &'static str {
+    match digest {
+        Digest::Sha256(_) => "sha256",
+        Digest::Sha512(_) => "sha512",
+    }
 }
 
 pub(super) fn sha256(bytes: &[u8]) -> rusqlite::Result<Sha256> {
