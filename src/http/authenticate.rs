@@ -8,7 +8,8 @@ use base64::engine::general_purpose::STANDARD;
 use http::HeaderMap;
 use http::header::{AUTHORIZATION, HOST};
 
-use super::route::{Need, TokenQuery};
+use super::query::TokenQuery;
+use super::route::Need;
 use crate::access::{Action, Caller, Grant, Policy, Scoped};
 use crate::token::{AdminToken, SERVICE, TokenError, Tokens};
 

@@ -6,6 +6,7 @@ use http::header::{ALLOW, CONTENT_RANGE, CONTENT_TYPE, ETAG, RETRY_AFTER, WWW_AU
 use http::{HeaderName, StatusCode};
 use serde_json::{Value, json};
 
+use super::query::QueryError;
 use super::reply::{Freshness, Reply};
 use super::route::RouteError;
 use crate::registry::{Fault, Refusal, RegistryError};
@@ -183,8 +184,17 @@ fn route_row(error: &RouteError) -> Row {
         // The protocol has no code for a tag by itself.
         RouteError::Tag(error) => row(S::BAD_REQUEST, "MANIFEST_INVALID", error),
         RouteError::UploadUnknown => row(S::NOT_FOUND, "BLOB_UPLOAD_UNKNOWN", "no such upload session"),
-        RouteError::TooManyTags => row(S::URI_TOO_LONG, "UNSUPPORTED", "too many tag parameters"),
-        RouteError::Query { name, reason } => {
+        RouteError::Query(error) => query_row(error),
+    }
+}
+
+fn query_row(error: &QueryError) -> Row {
+    use StatusCode as S;
+    match error {
+        QueryError::Digest(error) => row(S::BAD_REQUEST, "DIGEST_INVALID", error),
+        QueryError::Tag(error) => row(S::BAD_REQUEST, "MANIFEST_INVALID", error),
+        QueryError::TooManyTags => row(S::URI_TOO_LONG, "UNSUPPORTED", "too many tag parameters"),
+        QueryError::Parameter { name, reason } => {
             row(S::BAD_REQUEST, "UNSUPPORTED", format!("the parameter {name} {reason}"))
         }
     }

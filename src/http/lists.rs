@@ -7,8 +7,9 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::error::ApiError;
+use super::query::{HistoryQuery, ListQuery};
 use super::reply::{Audience, Freshness, Reply};
-use super::route::{HistoryQuery, ListQuery, ReferrersQuery};
+use super::route::ReferrersQuery;
 use crate::access::Caller;
 use crate::media_type::OCI_INDEX;
 use crate::meta::{Change, Event, Referrer};

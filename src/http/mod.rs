@@ -9,6 +9,7 @@ mod file_body;
 mod health;
 mod lists;
 mod manifests;
+pub mod query;
 mod range;
 mod reply;
 mod request_body;

@@ -6,16 +6,13 @@ use http::{Method, Uri};
 use percent_encoding::percent_decode_str;
 use uuid::Uuid;
 
+use super::query::{HistoryQuery, ListQuery, Query, QueryError, TokenQuery, UploadStart};
 use crate::access::Action;
-use crate::digest::{Algorithm, Digest, DigestError, Sha256};
+use crate::digest::{Digest, DigestError, Sha256};
 use crate::name::{NameError, Reference, ReferenceError, RepositoryName, Tag, TagError};
-use crate::registry::PAGE_LIMIT;
 
 /// Longest path with query that is read.
 const URI_LIMIT: usize = 16 * 1024;
-/// Most `tag` parameters of one manifest push.
-pub const TAG_PARAMETERS: usize = 64;
-
 /// A request, fully parsed. HEAD is GET here; the answer loses its body later.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Route {
@@ -41,39 +38,6 @@ pub enum Route {
     Metrics,
 }
 
-/// What a POST to `/blobs/uploads/` asks for.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum UploadStart {
-    Session {
-        algorithm: Algorithm,
-    },
-    /// The whole blob is in the body.
-    Whole {
-        digest: Digest,
-    },
-    /// Without a source: from wherever the caller may read it.
-    Mount {
-        digest: Digest,
-        from: Option<RepositoryName>,
-    },
-    /// The source named cannot be a repository: a session is opened.
-    MountFromNowhere,
-}
-
-/// `n` and `last`.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ListQuery {
-    pub limit: usize,
-    pub last: Option<String>,
-}
-
-/// `n` and, from a `Link` of ours, `before`.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct HistoryQuery {
-    pub limit: usize,
-    pub before: Option<u64>,
-}
-
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ReferrersQuery {
     pub subject: Digest,
@@ -81,13 +45,6 @@ pub struct ReferrersQuery {
     pub artifact_type: Option<String>,
     /// Our own, from a `Link`.
     pub after: Option<Sha256>,
-}
-
-/// What a client asks the token endpoint for.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct TokenQuery {
-    pub repositories: Vec<(RepositoryName, Vec<Action>)>,
-    pub lists_catalog: bool,
 }
 
 /// Why a request is no route.
@@ -101,8 +58,13 @@ pub enum RouteError {
     Digest(DigestError),
     Tag(TagError),
     UploadUnknown,
-    TooManyTags,
-    Query { name: &'static str, reason: String },
+    Query(QueryError),
+}
+
+impl From<QueryError> for RouteError {
+    fn from(error: QueryError) -> Self {
+        Self::Query(error)
+    }
 }
 
 /// The closed set of labels for metrics and logs.
@@ -356,137 +318,11 @@ fn upload(
     }
 }
 
-/// A raw query. A `+` is itself here: media types contain it, and nothing we read contains a blank.
-struct Query<'a>(&'a str);
-
-impl Query<'_> {
-    fn values(&self, name: &'static str) -> Result<Vec<String>, RouteError> {
-        let mut values = Vec::new();
-        for pair in self.0.split('&').filter(|pair| !pair.is_empty()) {
-            let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
-            if percent_decode_str(key).decode_utf8().is_ok_and(|key| key == name) {
-                let value = percent_decode_str(value).decode_utf8();
-                let value = value.map_err(|_| bad(name, "is not UTF-8"))?;
-                if value.contains('\0') {
-                    return Err(bad(name, "holds a NUL"));
-                }
-                values.push(value.into_owned());
-            }
-        }
-        Ok(values)
-    }
-
-    fn single(&self, name: &'static str) -> Result<Option<String>, RouteError> {
-        let mut values = self.values(name)?;
-        match values.len() {
-            0 | 1 => Ok(values.pop()),
-            _ => Err(bad(name, "is given more than once")),
-        }
-    }
-
-    fn digest(&self, name: &'static str) -> Result<Option<Digest>, RouteError> {
-        self.single(name)?.map(|text| text.parse().map_err(RouteError::Digest)).transpose()
-    }
-
-    fn sha256(&self, name: &'static str) -> Result<Option<Sha256>, RouteError> {
-        self.single(name)?.map(|hex| Sha256::from_hex(&hex).map_err(RouteError::Digest)).transpose()
-    }
-
-    /// A whole number; one that does not fit is as large as can be.
-    fn number(&self, name: &'static str) -> Result<Option<u64>, RouteError> {
-        match self.single(name)? {
-            None => Ok(None),
-            Some(text) if !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit()) => {
-                Ok(Some(text.parse().unwrap_or(u64::MAX)))
-            }
-            Some(_) => Err(bad(name, "is not a whole number")),
-        }
-    }
-
-    fn limit(&self) -> Result<usize, RouteError> {
-        let asked = self.number("n")?.map(|n| usize::try_from(n).unwrap_or(usize::MAX));
-        Ok(asked.unwrap_or(PAGE_LIMIT).min(PAGE_LIMIT))
-    }
-
-    fn list(&self) -> Result<ListQuery, RouteError> {
-        Ok(ListQuery { limit: self.limit()?, last: self.single("last")?.filter(|last| !last.is_empty()) })
-    }
-
-    fn tags(&self) -> Result<Vec<Tag>, RouteError> {
-        let mut tags: Vec<Tag> = Vec::new();
-        for text in self.values("tag")? {
-            let tag = text.parse().map_err(RouteError::Tag)?;
-            if !tags.contains(&tag) {
-                tags.push(tag);
-            }
-            if tags.len() > TAG_PARAMETERS {
-                return Err(RouteError::TooManyTags);
-            }
-        }
-        Ok(tags)
-    }
-
-    fn upload_start(&self) -> Result<UploadStart, RouteError> {
-        if let Some(digest) = self.digest("mount")? {
-            return Ok(match self.single("from")? {
-                None => UploadStart::Mount { digest, from: None },
-                Some(from) => match from.parse() {
-                    Ok(from) => UploadStart::Mount { digest, from: Some(from) },
-                    Err(_) => UploadStart::MountFromNowhere,
-                },
-            });
-        }
-        if let Some(digest) = self.digest("digest")? {
-            return Ok(UploadStart::Whole { digest });
-        }
-        let algorithm = match self.single("digest-algorithm")? {
-            None => Algorithm::Sha256,
-            Some(text) => text.parse().map_err(RouteError::Digest)?,
-        };
-        Ok(UploadStart::Session { algorithm })
-    }
-
-    /// Scopes of kinds that we don't know are left out, as the token specification wants it.
-    fn token(&self) -> Result<TokenQuery, RouteError> {
-        let mut query = TokenQuery::default();
-        for scopes in self.values("scope")? {
-            for scope in scopes.split([' ', '+']) {
-                let Some((kind, rest)) = scope.split_once(':') else { continue };
-                let Some((name, actions)) = rest.rsplit_once(':') else { continue };
-                match kind {
-                    "repository" => {
-                        let Ok(repository) = name.parse() else { continue };
-                        query.repositories.push((repository, actions_of(actions)));
-                    }
-                    "registry" if name == "catalog" && actions == "*" => query.lists_catalog = true,
-                    _ => {}
-                }
-            }
-        }
-        if query.repositories.len() > 100 {
-            return Err(bad("scope", "names more than 100 repositories"));
-        }
-        Ok(query)
-    }
-}
-
-fn actions_of(text: &str) -> Vec<Action> {
-    let words = text.split(',');
-    words
-        .flat_map(|word| match word {
-            "*" => vec![Action::Pull, Action::Push, Action::Delete],
-            word => Action::parse(word).into_iter().collect(),
-        })
-        .collect()
-}
-
-fn bad(name: &'static str, reason: &str) -> RouteError {
-    RouteError::Query { name, reason: reason.to_owned() }
-}
-
 #[cfg(test)]
 mod tests {
+    use super::super::query::bad;
     use super::*;
+    use crate::registry::PAGE_LIMIT;
     use proptest::prelude::*;
 
     const HEX: &str = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
@@ -547,14 +383,18 @@ mod tests {
             ("PATCH", "/v2/a/b/blobs/uploads/17", RouteError::UploadUnknown),
             ("GET", "/v2/a/%2e%2e/b/tags/list", RouteError::Path("the path holds dot segments")),
             ("GET", "/v2/a%2fb/tags/list", RouteError::Path("a segment of the path holds a slash or NUL")),
-            ("GET", "/v2/a/b/tags/list?n=-1", bad("n", "is not a whole number")),
-            ("GET", "/v2/a/b/tags/list?n=1&n=2", bad("n", "is given more than once")),
+            ("GET", "/v2/a/b/tags/list?n=-1", RouteError::Query(bad("n", "is not a whole number"))),
+            ("GET", "/v2/a/b/tags/list?n=1&n=2", RouteError::Query(bad("n", "is given more than once"))),
             (
                 "POST",
                 "/v2/a/b/blobs/uploads/?digest-algorithm=md5",
-                RouteError::Digest(DigestError::Algorithm),
+                RouteError::Query(QueryError::Digest(DigestError::Algorithm)),
             ),
-            ("POST", "/v2/a/b/blobs/uploads/?mount=x", RouteError::Digest(DigestError::Shape)),
+            (
+                "POST",
+                "/v2/a/b/blobs/uploads/?mount=x",
+                RouteError::Query(QueryError::Digest(DigestError::Shape)),
+            ),
         ] {
             assert_eq!(parse(method, uri), Err(error), "{method} {uri}");
         }

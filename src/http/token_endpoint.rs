@@ -8,8 +8,8 @@ use serde_json::json;
 
 use super::authenticate::Credentials;
 use super::error::ApiError;
+use super::query::TokenQuery;
 use super::reply::{Freshness, Reply};
-use super::route::TokenQuery;
 use crate::access::{Caller, Policy};
 use crate::token::TOKEN_LIFE;
 

@@ -5,10 +5,10 @@ use http::{HeaderMap, StatusCode};
 use uuid::Uuid;
 
 use super::error::ApiError;
+use super::query::UploadStart;
 use super::range;
 use super::reply::{Freshness, Reply};
 use super::request_body::RequestBody;
-use super::route::UploadStart;
 use crate::access::Caller;
 use crate::digest::{Algorithm, Digest};
 use crate::name::RepositoryName;
