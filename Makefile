@@ -19,7 +19,7 @@ run:
 	  '  curl -O http://$(ADDRESS)/blobs/sha256/<digest of the zip>' \
 	  '' \
 	  'skopeo and podman work the same way; --tls-verify=false takes the place of --plain-http.' ''
-	exec ./target/release/quire serve --listen $(ADDRESS) --data $(DATA)
+	exec $(CARGO) run --release --quiet -- serve --listen $(ADDRESS) --data $(DATA)
 
 ## Install what the tests need, then run every one of them.
 test: tools lint
@@ -41,7 +41,8 @@ soak: tools
 	QUIRE_SOAK=1 $(CARGO) test --all-features -- --nocapture
 
 ## Quire against nginx and docker-registry in the same run, as ratios.
-bench: tools
+bench:
+	./tests/install-tools.sh bench
 	$(CARGO) bench --bench peers
 
 ## A minute for each fuzz target.

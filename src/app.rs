@@ -48,6 +48,10 @@ pub enum StartError {
     Listen { address: SocketAddr, error: io::Error },
 }
 
+/// Keeps other servers out of the data folder until it is dropped.
+#[must_use = "blocking work may go on after the last request, so this is dropped after the runtime"]
+pub struct DataLock(#[expect(dead_code, reason = "the lock ends with the open file")] File);
+
 /// A server that is ready to run.
 pub struct App {
     server: Arc<Server>,
@@ -58,8 +62,7 @@ pub struct App {
     /// Set when the admin token was made by this start: it is shown once.
     new_admin_token: Option<String>,
     admin_token_path: PathBuf,
-    /// Held for as long as the server lives.
-    _lock: File,
+    lock: DataLock,
 }
 
 impl App {
@@ -113,7 +116,7 @@ impl App {
             started,
             new_admin_token: new.then_some(admin_token),
             admin_token_path,
-            _lock: lock,
+            lock,
         })
     }
 
@@ -128,18 +131,19 @@ impl App {
     }
 
     /// Serves until `stop` resolves and requests under way have ended.
-    pub async fn run(self, stop: impl Future<Output = ()>) {
+    pub async fn run(self, stop: impl Future<Output = ()>) -> DataLock {
         let sweeper = sweep(Arc::clone(&self.server), self.started, self.sweep_every);
         let upkeep = upkeep(Arc::clone(&self.server));
         serve::serve(self.server, self.listener, stop, self.drain).await;
         sweeper.abort();
         upkeep.abort();
+        self.lock
     }
 }
 
 /// What stands in the data folder.
 struct Stores {
-    lock: File,
+    lock: DataLock,
     staging: Staging,
     local: LocalStore,
     meta: SqliteMeta,
@@ -149,6 +153,10 @@ async fn open_stores(data: &Path, telemetry: &Telemetry) -> Result<Stores, Start
     // Keys, tokens and private artifacts: for its owner alone.
     let private = fs::DirBuilder::new().recursive(true).mode(0o700).create(data);
     private.map_err(in_folder(data))?;
+    // Its name has to last as well; a relative path of one component has no parent to name.
+    let parent = data.parent().filter(|parent| !parent.as_os_str().is_empty());
+    let parent = parent.unwrap_or(Path::new("."));
+    File::open(parent).and_then(|parent| parent.sync_all()).map_err(in_folder(parent))?;
     let lock = lock(data)?;
     let staging_folder = data.join("staging");
     let staging = Staging::open(staging_folder.clone()).map_err(in_folder(&staging_folder))?;
@@ -165,12 +173,12 @@ fn in_folder(path: &Path) -> impl FnOnce(io::Error) -> StartError {
 }
 
 /// Two processes on one folder would each believe that they alone write to it.
-fn lock(data: &Path) -> Result<File, StartError> {
+fn lock(data: &Path) -> Result<DataLock, StartError> {
     let path = data.join("quire.lock");
     let opened = File::options().create(true).write(true).truncate(false).open(&path);
     let file = opened.map_err(in_folder(&path))?;
     match file.try_lock() {
-        Ok(()) => Ok(file),
+        Ok(()) => Ok(DataLock(file)),
         Err(TryLockError::WouldBlock) => Err(StartError::InUse(data.to_owned())),
         Err(TryLockError::Error(error)) => Err(StartError::Folder { path, error }),
     }

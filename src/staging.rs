@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use async_trait::async_trait;
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use rustix::fs::{Advice, fadvise};
 use thiserror::Error;
 use tokio::task::{JoinHandle, spawn_blocking};
@@ -22,8 +22,9 @@ use crate::digest::{Algorithm, Digests, Hasher};
 
 /// Bytes that are gathered before they go to a thread that hashes and writes them.
 const BATCH_BYTES: usize = 1024 * 1024;
-/// Pieces that are gathered at most: each costs memory beside its bytes, and a piece may be a single byte.
-const BATCH_PIECES: usize = 1024;
+/// Pieces below this size are copied together: each would keep the buffer alive that it was read into, and
+/// a piece may be a single byte.
+const SMALL_PIECE: usize = 4 * 1024;
 
 /// Where the bytes come from, piece by piece: a request's body, or anything else.
 #[async_trait]
@@ -213,6 +214,8 @@ pub struct Intake {
     hasher: Option<Hasher>,
     job: Option<JoinHandle<io::Result<Hasher>>>,
     batch: Vec<Bytes>,
+    /// Small pieces behind the batch, copied together.
+    small: BytesMut,
     batch_bytes: usize,
     received: u64,
     limit: u64,
@@ -228,6 +231,7 @@ impl Intake {
             hasher: Some(hasher),
             job: None,
             batch: Vec::new(),
+            small: BytesMut::new(),
             batch_bytes: 0,
             received,
             limit,
@@ -248,8 +252,13 @@ impl Intake {
         }
         self.received = received;
         self.batch_bytes += piece.len();
-        self.batch.push(piece);
-        if self.batch_bytes >= BATCH_BYTES || self.batch.len() >= BATCH_PIECES {
+        if piece.len() < SMALL_PIECE {
+            self.small.extend_from_slice(&piece);
+        } else {
+            self.gather_small();
+            self.batch.push(piece);
+        }
+        if self.batch_bytes >= BATCH_BYTES {
             self.start_batch().await?;
         }
         Ok(())
@@ -263,7 +272,14 @@ impl Intake {
         Ok(())
     }
 
+    fn gather_small(&mut self) {
+        if !self.small.is_empty() {
+            self.batch.push(self.small.split().freeze());
+        }
+    }
+
     async fn start_batch(&mut self) -> io::Result<()> {
+        self.gather_small();
         let mut hasher = self.settle().await?;
         let batch = std::mem::take(&mut self.batch);
         let length = std::mem::take(&mut self.batch_bytes) as u64;
@@ -301,7 +317,7 @@ impl Intake {
 
     /// Makes everything so far durable and says where that is.
     pub async fn checkpoint(&mut self) -> Result<Checkpoint, StagingError> {
-        if !self.batch.is_empty() {
+        if self.batch_bytes > 0 {
             self.start_batch().await?;
         }
         let hasher = self.settle().await?;
@@ -320,7 +336,7 @@ impl Intake {
 
     /// Ends the intake. A digest in an algorithm that was not computed on the way costs one reading of the file.
     pub async fn finish(mut self, algorithm: Algorithm) -> Result<Staged, StagingError> {
-        if !self.batch.is_empty() {
+        if self.batch_bytes > 0 {
             self.start_batch().await?;
         }
         let mut hasher = self.settle().await?;
@@ -383,16 +399,29 @@ fn reopen(path: &Path, offset: u64) -> io::Result<Option<File>> {
     }
     if metadata.nlink() > 1 {
         let beside = path.with_file_name(Uuid::now_v7().to_string());
-        let mut copy = OpenOptions::new().read(true).write(true).create_new(true).open(&beside)?;
-        io::copy(&mut file.take(offset), &mut copy)?;
-        copy.sync_data()?;
-        fs::rename(&beside, path)?;
-        file = copy;
+        file = match replace_by_copy(&file, offset, &beside, path) {
+            Ok(copy) => copy,
+            Err(error) => {
+                remove_if_there(&beside)?;
+                return Err(error);
+            }
+        };
     } else if metadata.len() > offset {
         file.set_len(offset)?;
     }
     file.seek(SeekFrom::Start(offset))?;
     Ok(Some(file))
+}
+
+/// Were the folder not synced, a power loss could bring the linked file back under the session's name.
+fn replace_by_copy(mut file: &File, length: u64, beside: &Path, path: &Path) -> io::Result<File> {
+    let mut copy = OpenOptions::new().read(true).write(true).create_new(true).open(beside)?;
+    file.seek(SeekFrom::Start(0))?;
+    io::copy(&mut file.take(length), &mut copy)?;
+    copy.sync_data()?;
+    fs::rename(beside, path)?;
+    path.parent().map_or(Ok(()), |folder| File::open(folder)?.sync_all())?;
+    Ok(copy)
 }
 
 fn write_all_vectored(mut file: &File, pieces: &[Bytes]) -> io::Result<()> {

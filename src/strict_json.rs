@@ -90,7 +90,7 @@ impl<'de> Visitor<'de> for Level {
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
         let mut seen = HashSet::new();
         while let Some(Key(key)) = map.next_key()? {
-            let same = self.known.0.iter().find(|(known, _)| key.eq_ignore_ascii_case(known));
+            let same = self.known.0.iter().find(|(known, _)| same_letters(&key, known));
             let below = match same {
                 Some((known, _)) if key != *known => {
                     return Err(A::Error::custom(format_args!("key {key:?} must be written {known:?}")));
@@ -105,6 +105,17 @@ impl<'de> Visitor<'de> for Level {
         }
         Ok(())
     }
+}
+
+/// Whether a reader that folds case would take the key for the known one. Two letters outside of ASCII fold
+/// into it: the long s and the Kelvin sign.
+fn same_letters(key: &str, known: &str) -> bool {
+    let fold = |letter: char| match letter {
+        '\u{17f}' => 's',
+        '\u{212a}' => 'k',
+        other => other.to_ascii_lowercase(),
+    };
+    key.chars().map(fold).eq(known.chars().map(fold))
 }
 
 struct Key(String);
@@ -140,6 +151,8 @@ mod tests {
         static DESCRIPTOR: Known = Known(&[("digest", &ANY)]);
         static MANIFEST: Known = Known(&[("layers", &DESCRIPTOR), ("annotations", &ANY)]);
         assert!(check(br#"{"Layers":[]}"#, &MANIFEST).is_err());
+        assert!(check("{\"layer\u{17f}\":[]}".as_bytes(), &MANIFEST).is_err());
+        assert!(same_letters("bloc\u{212a}", "block") && !same_letters("layer", "layers"));
         assert!(check(br#"{"layers":[{"digest":1,"Digest":2}]}"#, &MANIFEST).is_err());
         assert!(check(br#"{"layers":[{"Layers":1}],"annotations":{"Digest":"x"}}"#, &MANIFEST).is_ok());
     }

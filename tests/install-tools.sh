@@ -1,10 +1,15 @@
 #!/usr/bin/env bash
 # Installs what the tests and benches drive from outside: only what is missing, below target/tools where possible.
+# With the argument `bench` also the programs that are measured against.
 # Prints one line per tool with its version. With CI=true a tool that could not be had is a failure.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
-debian_packages=(skopeo podman buildah umoci crun nginx docker-registry wrk curl jq)
+debian_packages=(skopeo podman buildah umoci crun strace curl jq)
+# Only for the benches: on some systems these start as services when they are installed.
+if [[ "${1:-}" == bench ]]; then
+    debian_packages+=(nginx docker-registry wrk)
+fi
 python_oras=0.2.43
 go_oras=v1.3.6
 cargo_deny=0.20.2

@@ -29,6 +29,7 @@ CREATE TABLE blob_links (
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX blob_links_by_sha256 ON blob_links (sha256, catalog);
 CREATE INDEX blob_links_by_sha512 ON blob_links (sha512, catalog) WHERE sha512 IS NOT NULL;
+CREATE INDEX blob_links_of_repository_by_sha512 ON blob_links (repository, sha512) WHERE sha512 IS NOT NULL;
 
 CREATE TABLE manifests (
     repository    INTEGER NOT NULL REFERENCES repositories (id),

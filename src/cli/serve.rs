@@ -27,22 +27,25 @@ pub fn run(matches: &ArgMatches, environment: &Environment) -> Result<u8, Comman
     }
     raise_file_limit();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    runtime.block_on(async {
+    let lock = runtime.block_on(async {
         let mut terminate = signal(SignalKind::terminate())?;
         let mut interrupt = signal(SignalKind::interrupt())?;
         let app = App::start(&config).await?;
         announce(&app)?;
         notify(NotifyState::Ready);
-        app.run(async move {
+        let lock = app.run(async move {
             tokio::select! {
                 _ = terminate.recv() => {}
                 _ = interrupt.recv() => {}
             }
             notify(NotifyState::Stopping);
-        })
-        .await;
-        Ok(0)
-    })
+        });
+        Ok::<_, CommandError>(lock.await)
+    })?;
+    // Waits for what still writes on blocking threads; only then may another server have the folder.
+    drop(runtime);
+    drop(lock);
+    Ok(0)
 }
 
 fn announce(app: &App) -> std::io::Result<()> {

@@ -8,7 +8,6 @@ use http::header::{CONTENT_SECURITY_POLICY, HeaderValue, X_CONTENT_TYPE_OPTIONS}
 use http::request::Parts;
 use http::{HeaderName, Method, Request, Response, StatusCode};
 use hyper::body::Incoming;
-
 use tracing::Instrument;
 
 use super::authenticate::{Credentials, challenge};
@@ -167,7 +166,7 @@ impl Server {
                 Box::pin(manifests::put(registry, &caller, repository, reference, tags, headers, body)).await
             }
             Route::DeleteManifest { repository, reference } => {
-                manifests::delete(registry, &caller, &repository, &reference).await
+                manifests::delete(registry, &caller, &repository, &reference, headers).await
             }
             Route::ListTags { repository, query } => lists::tags(registry, &repository, &query).await,
             Route::TagHistory { repository, tag, query } => {

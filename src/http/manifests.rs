@@ -103,7 +103,7 @@ fn tag_condition(headers: &HeaderMap, reference: &Reference, tags: &[Tag]) -> Re
     }
 }
 
-/// A header that may be given in several lines, as one list. What is no text can match nothing.
+/// A header that may be given in several lines, as one list. A line that is not text matches nothing.
 fn list(headers: &HeaderMap, name: HeaderName) -> Option<String> {
     let lines: Vec<&str> =
         headers.get_all(name).iter().map(|line| line.to_str().unwrap_or("invalid").trim()).collect();
@@ -115,7 +115,14 @@ pub async fn delete(
     caller: &Caller,
     repository: &RepositoryName,
     reference: &Reference,
+    headers: &HeaderMap,
 ) -> Result<Reply, ApiError> {
+    // A condition that nobody decides must not pass for one that holds.
+    for (name, header) in [("If-Match", IF_MATCH), ("If-None-Match", IF_NONE_MATCH)] {
+        if headers.contains_key(header) {
+            return Err(ApiError::BadHeader { name, reason: "is not supported for DELETE" });
+        }
+    }
     match registry.delete_manifest(caller, repository, reference).await? {
         true => Ok(Reply::empty(StatusCode::ACCEPTED, Freshness::Write)),
         false => Err(ApiError::ManifestUnknown),

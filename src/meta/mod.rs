@@ -12,7 +12,7 @@ use uuid::Uuid;
 
 use crate::access::ReadScope;
 use crate::digest::{Digest, Digests, Sha256};
-use crate::manifest::{Manifest, ManifestReference};
+use crate::manifest::Manifest;
 use crate::name::{RepositoryName, Tag};
 use crate::staging::Checkpoint;
 
@@ -82,13 +82,9 @@ pub trait MetaStore: Send + Sync + 'static {
     /// Some repository in the scope that has these bytes, as a blob or as a manifest.
     async fn holder(&self, sha256: &Sha256, scope: &ReadScope) -> Result<Option<Holder>, MetaError>;
 
-    /// What of these references the repository lacks. The answer of [`MetaStore::put_manifest`] is the one
-    /// that counts; this one is for refusing before any bytes are stored.
-    async fn check_references(
-        &self,
-        repository: &RepositoryName,
-        references: &[ManifestReference],
-    ) -> Result<PutManifest, MetaError>;
+    /// What [`MetaStore::put_manifest`] would answer now. That answer is the one that counts; this one is for
+    /// refusing before any bytes are stored.
+    async fn check_manifest(&self, new: &NewManifest) -> Result<PutManifest, MetaError>;
 
     /// Stores a manifest whose bytes are durable, with its references, its referrer entry and its tags.
     async fn put_manifest(&self, new: NewManifest) -> Result<PutManifest, MetaError>;

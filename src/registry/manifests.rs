@@ -59,10 +59,6 @@ impl Registry {
         let manifest = parsed.map_err(Refusal::Manifest)?;
         let subject = manifest.subject;
 
-        // Asked before the bytes are stored, so that a refused manifest leaves nothing behind; the
-        // transaction below asks again, and its answer counts.
-        stored(self.meta.check_references(&repository, &manifest.references).await?)?;
-        self.blobs.put(&staged).await?;
         let new = NewManifest {
             repository: repository.clone(),
             digests: *staged.digests(),
@@ -72,6 +68,10 @@ impl Registry {
             condition,
             actor: actor(caller).to_owned(),
         };
+        // Asked before the bytes are stored, so that a refused manifest leaves nothing behind; the
+        // transaction below asks again, and its answer counts.
+        stored(self.meta.check_manifest(&new).await?)?;
+        self.blobs.put(&staged).await?;
         let outcome = self.meta.put_manifest(new).await;
         // Also when it failed: an answer that was lost may stand for a write that was done.
         self.cache.tag_written(&repository);

@@ -11,5 +11,6 @@ mod oras;
 mod oras_py;
 mod podman;
 mod skopeo;
+mod syncs;
 mod tools;
 mod zip;

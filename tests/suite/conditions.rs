@@ -2,6 +2,7 @@
 
 use serde_json::{Value, json};
 
+use crate::disk;
 use crate::harness::{Answer, Client, Server, image};
 
 async fn put(client: &Client, reference: &str, manifest: &Value, headers: &[(&str, &str)]) -> Answer {
@@ -57,8 +58,10 @@ async fn a_condition_holds_for_every_tag_or_none_is_written() {
     assert_eq!(put(&admin, "taken", &first, &[]).await.status, 201);
     let digest = quire::digest::Sha256::of(second.to_string().as_bytes());
     let reference = format!("{digest}?tag=free&tag=taken");
+    let before = disk::blobs(&server);
     let refused = put(&admin, &reference, &second, &[("if-none-match", "*")]).await;
     assert_eq!(refused.refusal(), (412, "DENIED".into()));
+    assert_eq!(disk::blobs(&server), before, "nothing is left behind");
     for reference in ["free".to_owned(), digest.to_string()] {
         assert_eq!(admin.get(&format!("/v2/a/b/manifests/{reference}")).await.status, 404, "{reference}");
     }
@@ -82,4 +85,11 @@ async fn conditions_that_make_no_sense_are_refused() {
         assert_eq!(refused.refusal(), (400, "UNSUPPORTED".into()), "{reference} {headers:?}");
     }
     assert_eq!(admin.get("/v2/a/b/manifests/v1").await.status, 404);
+    // A condition that is not decided must not be ignored.
+    assert_eq!(put(&admin, "v1", &first, &[]).await.status, 201);
+    for headers in [("if-match", quoted.as_str()), ("if-none-match", "*")] {
+        let refused = admin.send("DELETE", "/v2/a/b/manifests/v1", &[headers], "").await;
+        assert_eq!(refused.refusal(), (400, "UNSUPPORTED".into()), "{headers:?}");
+    }
+    assert_eq!(admin.get("/v2/a/b/manifests/v1").await.status, 200);
 }

@@ -92,8 +92,16 @@ async fn a_kill_leaves_every_push_absent_or_complete() {
             let attempts = Arc::clone(&attempts);
             clients.spawn(push_until_killed(server.admin(), round, number, attempts));
         }
-        // A different moment each round; the pushes are at all stages by then.
-        tokio::time::sleep(Duration::from_millis(40 + (round * 37) % 150)).await;
+        // After a few acknowledged pushes, and at a different moment each round: by then they are at all stages.
+        let done = || attempts.lock().unwrap().values().filter(|(_, done)| *done).count();
+        let enough = done() + 4;
+        for _ in 0..2000 {
+            if done() >= enough {
+                break;
+            }
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        tokio::time::sleep(Duration::from_millis((round * 37) % 50)).await;
         server.kill();
         while let Some(client) = clients.join_next().await {
             client.unwrap();

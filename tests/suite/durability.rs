@@ -105,7 +105,7 @@ async fn p2_a_server_killed_in_a_long_chunk_goes_on_from_a_checkpoint() {
 
 #[tokio::test]
 async fn sessions_that_rest_expire_with_their_bytes() {
-    let server = Server::start(&[("UPLOAD_EXPIRY", "1")]);
+    let server = Server::start(&[("UPLOAD_EXPIRY", "3")]);
     let admin = server.admin();
     let session = admin.open_session(REPOSITORY).await;
     assert_eq!(admin.send("PATCH", &session, &[], "bytes").await.status, 202);
@@ -120,7 +120,7 @@ async fn sessions_that_rest_expire_with_their_bytes() {
 /// A session that something is written to does not rest, however slowly that comes.
 #[tokio::test]
 async fn a_slow_chunk_does_not_expire() {
-    let server = Server::start(&[("UPLOAD_EXPIRY", "1")]);
+    let server = Server::start(&[("UPLOAD_EXPIRY", "2")]);
     let session = server.admin().open_session(REPOSITORY).await;
     let mut wire = Wire::admin(&server, &format!("PATCH {session}"), &[("content-length", "6")]).await;
     for byte in "slowly".bytes() {

@@ -59,9 +59,10 @@ async fn start() -> Running {
     let app = app.await.unwrap();
     let client = Client::new(app.address().unwrap(), Some(ADMIN_TOKEN));
     let (stop, stopped) = oneshot::channel::<()>();
-    tokio::spawn(app.run(async move {
-        let _ = stopped.await;
-    }));
+    tokio::spawn(async move {
+        let stop = async move { drop(stopped.await) };
+        drop(app.run(stop).await);
+    });
     Running { store: wrapped.unwrap(), client, stop: Some(stop), folder }
 }
 
@@ -158,7 +159,7 @@ async fn a_fault_tells_its_code_and_request_id() {
     );
 }
 
-/// P1: bytes that changed on disk are never served as if they were the blob.
+/// P1: small blobs are hashed when they are loaded, large ones measured: what fails is never served as the blob.
 #[tokio::test]
 async fn damaged_bytes_are_not_served() {
     for size in [10, 100_000] {

@@ -36,7 +36,7 @@ fn find_in(db: &Connection, repository: i64, digest: &Digest) -> rusqlite::Resul
 }
 
 /// The SHA-256 of every target, in the order of the references; or why the manifest is refused.
-pub(super) fn resolve(
+fn resolve(
     db: &Connection,
     repository: Option<i64>,
     references: &[ManifestReference],
@@ -65,18 +65,26 @@ pub(super) fn resolve(
     if missing.is_empty() { Ok(Ok(targets)) } else { Ok(Err(PutManifest::Missing(missing))) }
 }
 
-pub(super) fn put(db: &Connection, new: &NewManifest) -> rusqlite::Result<PutManifest> {
-    let known = repositories::find(db, &new.repository)?;
+/// The targets of a manifest that may be stored, or why it may not.
+fn decide(db: &Connection, new: &NewManifest) -> rusqlite::Result<Result<Vec<Sha256>, PutManifest>> {
     if new.condition != TagCondition::Any {
         for tag in &new.tags {
             let now = tags::find(db, &new.repository, tag)?;
             if !new.condition.holds(now.as_ref()) {
                 let now = now.map(|now| now.digest());
-                return Ok(PutManifest::TagMoved { tag: tag.clone(), now });
+                return Ok(Err(PutManifest::TagMoved { tag: tag.clone(), now }));
             }
         }
     }
-    let targets = match resolve(db, known, &new.manifest.references)? {
+    resolve(db, repositories::find(db, &new.repository)?, &new.manifest.references)
+}
+
+pub(super) fn check(db: &Connection, new: &NewManifest) -> rusqlite::Result<PutManifest> {
+    Ok(decide(db, new)?.map_or_else(|refused| refused, |_| PutManifest::Stored))
+}
+
+pub(super) fn put(db: &Connection, new: &NewManifest) -> rusqlite::Result<PutManifest> {
+    let targets = match decide(db, new)? {
         Ok(targets) => targets,
         Err(refused) => return Ok(refused),
     };

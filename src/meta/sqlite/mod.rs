@@ -32,7 +32,6 @@ use super::{
 };
 use crate::access::ReadScope;
 use crate::digest::{Digest, Sha256};
-use crate::manifest::ManifestReference;
 use crate::name::{RepositoryName, Tag};
 use crate::staging::Checkpoint;
 
@@ -254,18 +253,9 @@ impl MetaStore for SqliteMeta {
         self.read(move |db| repositories::holder(db, &sha256, &scope)).await
     }
 
-    async fn check_references(
-        &self,
-        repository: &RepositoryName,
-        references: &[ManifestReference],
-    ) -> Result<PutManifest, MetaError> {
-        let (repository, references) = (repository.clone(), references.to_vec());
-        self.read(move |db| {
-            let id = repositories::find(db, &repository)?;
-            Ok(manifests::resolve(db, id, &references)?
-                .map_or_else(|refused| refused, |_| PutManifest::Stored))
-        })
-        .await
+    async fn check_manifest(&self, new: &NewManifest) -> Result<PutManifest, MetaError> {
+        let new = new.clone();
+        self.read(move |db| manifests::check(db, &new)).await
     }
 
     async fn put_manifest(&self, new: NewManifest) -> Result<PutManifest, MetaError> {
