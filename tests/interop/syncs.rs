@@ -1,9 +1,9 @@
 //! The order of what goes to the disk during a push, as strace sees it: a kill can't tell, a power loss would.
 
 use std::collections::HashMap;
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Lines};
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, ChildStderr, Command, Stdio};
 
 use quire::digest::Sha256;
 
@@ -15,6 +15,8 @@ const CALLS: &str = "trace=fsync,fdatasync,link,linkat,write,writev,sendto,sendm
 /// strace on every thread of a running server.
 struct Trace {
     strace: Child,
+    /// Stays open: strace tells of each new thread, and ends when nobody can hear it.
+    _messages: Lines<BufReader<ChildStderr>>,
     folder: tempfile::TempDir,
 }
 
@@ -30,10 +32,13 @@ impl Trace {
             return None;
         }
         let mut strace = started.expect("strace");
-        let lines = BufReader::new(strace.stderr.take().expect("its messages")).lines();
-        let attached = lines.map_while(Result::ok).find(|line| line.contains("attached"));
-        have("strace, with the right to attach to a process", attached.is_some())
-            .then_some(Self { strace, folder })
+        let mut messages = BufReader::new(strace.stderr.take().expect("its messages")).lines();
+        let attached = messages.by_ref().map_while(Result::ok).any(|line| line.contains("attached"));
+        have("strace, with the right to attach to a process", attached).then_some(Self {
+            strace,
+            _messages: messages,
+            folder,
+        })
     }
 
     /// The calls that succeeded, in the order in which they ended.
