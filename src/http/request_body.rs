@@ -26,8 +26,8 @@ pub struct RequestBody {
     state: State,
     /// The client sends nothing before it got `100 Continue`, which it gets with the first reading.
     waits: bool,
-    /// A stream of HTTP/2 ends without its connection.
-    alone: bool,
+    /// An HTTP/1 body has the connection to itself; a stream of HTTP/2 ends without its connection.
+    owns_connection: bool,
 }
 
 enum State {
@@ -39,7 +39,7 @@ enum State {
 impl RequestBody {
     pub fn new(parts: &Parts, incoming: Incoming) -> Self {
         let waits = parts.headers.contains_key(EXPECT);
-        Self { state: State::Coming(incoming), waits, alone: parts.version < Version::HTTP_2 }
+        Self { state: State::Coming(incoming), waits, owns_connection: parts.version < Version::HTTP_2 }
     }
 }
 
@@ -48,7 +48,7 @@ impl RequestBody {
 impl Drop for RequestBody {
     fn drop(&mut self) {
         let State::Coming(mut incoming) = std::mem::replace(&mut self.state, State::Broken) else { return };
-        if self.waits || !self.alone || incoming.is_end_stream() {
+        if self.waits || !self.owns_connection || incoming.is_end_stream() {
             return;
         }
         let Ok(runtime) = tokio::runtime::Handle::try_current() else { return };
