@@ -50,6 +50,8 @@ CREATE TABLE manifests (
 CREATE INDEX manifests_by_sha256 ON manifests (sha256, catalog);
 CREATE INDEX manifests_by_sha512 ON manifests (repository, sha512) WHERE sha512 IS NOT NULL;
 CREATE INDEX manifests_by_subject ON manifests (repository, subject, sha256) WHERE subject IS NOT NULL;
+CREATE INDEX manifests_by_subject_and_type ON manifests (repository, subject, artifact_type, sha256)
+    WHERE subject IS NOT NULL;
 
 -- What a manifest needs: blobs and manifests of the same repository, by their SHA-256.
 CREATE TABLE manifest_references (

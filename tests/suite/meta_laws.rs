@@ -409,3 +409,48 @@ async fn sqlite_events_are_append_only() {
         assert!(error.contains("append-only"), "{error}");
     }
 }
+
+/// What is looked up on every pull or push is found through an index, and nothing is sorted or scanned.
+#[tokio::test]
+async fn sqlite_lookups_have_their_index() {
+    let Fixture { store, folder } = sqlite().await;
+    drop(store);
+    let database = rusqlite::Connection::open(folder.path().join("quire.db")).unwrap();
+    for (index, query) in [
+        (
+            "blob_links_of_repository_by_sha512",
+            "SELECT 1 FROM blob_links WHERE repository = 1 AND sha512 = x'00'",
+        ),
+        ("blob_links_by_sha256", "SELECT 1 FROM blob_links WHERE sha256 = x'00' AND catalog = 'a' LIMIT 1"),
+        ("blob_links_by_sha512", "SELECT 1 FROM blob_links WHERE sha512 = x'00' AND catalog = 'a' LIMIT 1"),
+        ("manifests_by_sha256", "SELECT 1 FROM manifests WHERE sha256 = x'00' AND catalog = 'a' LIMIT 1"),
+        ("manifests_by_sha512", "SELECT 1 FROM manifests WHERE repository = 1 AND sha512 = x'00'"),
+        (
+            "manifests_by_subject_and_type",
+            "SELECT size FROM manifests INDEXED BY manifests_by_subject_and_type \
+             WHERE repository = 1 AND subject = 'x' AND sha256 > x'' AND artifact_type = 'y' ORDER BY sha256",
+        ),
+        (
+            "manifests_by_subject",
+            "SELECT size FROM manifests INDEXED BY manifests_by_subject WHERE repository = 1 AND subject = 'x' \
+             AND sha256 > x'' ORDER BY sha256",
+        ),
+        ("tags_by_manifest", "SELECT tag FROM tags WHERE repository = 1 AND manifest = x'00' ORDER BY tag"),
+        (
+            "events_by_tag",
+            "SELECT at FROM events WHERE repository = 'a/b' AND tag = 'x' AND sequence < 9 ORDER BY sequence DESC",
+        ),
+        (
+            "repositories_by_catalog",
+            "SELECT name FROM repositories WHERE catalog = 'a' AND name > 'a/b' ORDER BY name LIMIT 9",
+        ),
+        ("uploads_by_touched", "SELECT id FROM uploads WHERE touched_at <= 9 ORDER BY touched_at LIMIT 9"),
+    ] {
+        let mut plan = database.prepare(&format!("EXPLAIN QUERY PLAN {query}")).unwrap();
+        let rows = plan.query_map((), |row| row.get::<_, String>(3)).unwrap();
+        let plan: Vec<String> = rows.map(Result::unwrap).collect();
+        assert!(plan.iter().any(|step| step.contains(&format!("{index} ("))), "{query}: {plan:?}");
+        let expensive = |step: &String| step.starts_with("SCAN") || step.contains("TEMP B-TREE");
+        assert!(!plan.iter().any(expensive), "{query}: {plan:?}");
+    }
+}

@@ -170,11 +170,17 @@ pub(super) fn referrers(
     let Some(id) = repositories::find(db, repository)? else {
         return Ok(Page { items: Vec::new(), more: false });
     };
-    let mut statement = db.prepare_cached(
-        "SELECT sha256, sha512, size, media_type, artifact_type, annotations FROM manifests
-         WHERE repository = ?1 AND subject = ?2 AND sha256 > ?3 AND (?4 IS NULL OR artifact_type = ?4)
-         ORDER BY sha256",
-    )?;
+    // Each from an index of its own, also when the filter matches nothing. Left to itself SQLite walks through
+    // the manifests of the whole repository.
+    let (index, filter) = match artifact_type {
+        Some(_) => ("manifests_by_subject_and_type", "artifact_type = ?4"),
+        None => ("manifests_by_subject", "?4 IS NULL"),
+    };
+    let mut statement = db.prepare_cached(&format!(
+        "SELECT sha256, sha512, size, media_type, artifact_type, annotations
+         FROM manifests INDEXED BY {index}
+         WHERE repository = ?1 AND subject = ?2 AND sha256 > ?3 AND {filter} ORDER BY sha256"
+    ))?;
     let after = after.map_or(Vec::new(), |sha256| sha256.0.to_vec());
     let mut rows = statement.query((id, subject.to_string(), after, artifact_type))?;
     let mut items = Vec::new();
