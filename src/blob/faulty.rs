@@ -71,15 +71,3 @@ impl<S: BlobStore> BlobStore for FaultyStore<S> {
         }
     }
 }
-
-#[async_trait]
-#[deny(clippy::missing_trait_methods)]
-impl<S: BlobStore> BlobStore for std::sync::Arc<S> {
-    async fn put(&self, staged: &Staged) -> Result<(), BlobError> {
-        S::put(self, staged).await
-    }
-
-    async fn open(&self, digest: &Sha256) -> Result<Option<Blob>, BlobError> {
-        S::open(self, digest).await
-    }
-}

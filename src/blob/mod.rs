@@ -35,6 +35,18 @@ pub trait BlobStore: Send + Sync + 'static {
     async fn open(&self, digest: &Sha256) -> Result<Option<Blob>, BlobError>;
 }
 
+#[async_trait]
+#[deny(clippy::missing_trait_methods)]
+impl<S: BlobStore + ?Sized> BlobStore for Arc<S> {
+    async fn put(&self, staged: &Staged) -> Result<(), BlobError> {
+        S::put(self, staged).await
+    }
+
+    async fn open(&self, digest: &Sha256) -> Result<Option<Blob>, BlobError> {
+        S::open(self, digest).await
+    }
+}
+
 /// The store could not do its work; never used for "not there".
 #[derive(Debug, Error)]
 #[error("blob store: {0}")]

@@ -3,34 +3,18 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use async_trait::async_trait;
 use quire::app::App;
+use quire::blob::BlobStore;
 use quire::blob::faulty::{Fault, FaultyStore};
-use quire::blob::{Blob, BlobError, BlobStore};
 use quire::config;
 use quire::digest::Sha256;
-use quire::staging::Staged;
 use tokio::sync::oneshot;
 
 use crate::harness::{ADMIN_TOKEN, Client, image};
 
-/// The store that the server opened, so that it can be wrapped.
-struct Opened(Arc<dyn BlobStore>);
-
-#[async_trait]
-impl BlobStore for Opened {
-    async fn put(&self, staged: &Staged) -> Result<(), BlobError> {
-        self.0.put(staged).await
-    }
-
-    async fn open(&self, digest: &Sha256) -> Result<Option<Blob>, BlobError> {
-        self.0.open(digest).await
-    }
-}
-
 /// A server inside the test, with a store that can be told to fail.
 struct Running {
-    store: Arc<FaultyStore<Opened>>,
+    store: Arc<FaultyStore<Arc<dyn BlobStore>>>,
     client: Client,
     stop: Option<oneshot::Sender<()>>,
     folder: tempfile::TempDir,
@@ -52,7 +36,7 @@ async fn start() -> Running {
     let config = config::resolve(&flags, &environment).unwrap().config().unwrap();
     let mut wrapped = None;
     let app = App::start_with(&config, |opened| {
-        let store = Arc::new(FaultyStore::new(Opened(opened)));
+        let store = Arc::new(FaultyStore::new(opened));
         wrapped = Some(Arc::clone(&store));
         store
     });

@@ -255,3 +255,26 @@ fn every_promise_has_tests_that_name_it() {
         assert!(named.contains(&promise), "no test names P{promise}");
     }
 }
+
+/// The map names files and code in backticks. What it names must exist, or it leads a reader astray.
+#[test]
+fn the_architecture_page_names_what_exists() {
+    let page = fs::read_to_string(format!("{ROOT}/ARCHITECTURE.md")).unwrap();
+    let files = sources("src");
+    let all: String = files.values().map(String::as_str).collect();
+    let mut checked = 0;
+    for named in page.split('`').skip(1).step_by(2) {
+        let exists = if named.ends_with(".rs") {
+            Path::new(ROOT).join(named).is_file() || files.contains_key(named)
+        } else if let Some((_, last)) = named.rsplit_once("::") {
+            all.contains(last)
+        } else if !named.is_empty() && named.bytes().all(|byte| byte == b'_' || byte.is_ascii_lowercase()) {
+            all.contains(named) || sources("tests").values().any(|text| text.contains(named))
+        } else {
+            continue;
+        };
+        assert!(exists, "ARCHITECTURE.md names `{named}`, which does not exist");
+        checked += 1;
+    }
+    assert!(checked > 40, "only {checked} names were found");
+}
