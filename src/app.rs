@@ -13,14 +13,17 @@ use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 
 use crate::access::Policy;
+
 use crate::blob::BlobStore;
 use crate::blob::local::LocalStore;
+use crate::callers::Callers;
 use crate::config::Config;
 use crate::digest;
 use crate::http::route::RouteKind;
-use crate::http::{Credentials, Server, serve};
+use crate::http::{RateLimits, Server, serve};
+use crate::issuers::{Issuers, IssuersError};
 use crate::meta::sqlite::SqliteMeta;
-use crate::meta::{KeyRecord, MetaError, MetaStore};
+use crate::meta::{AccessChanges, KeyRecord, MetaError, MetaStore};
 use crate::registry::{Limits, Registry};
 use crate::staging::Staging;
 use crate::telemetry::Telemetry;
@@ -30,6 +33,10 @@ use crate::token::{
 
 /// How often durations are folded into their buckets.
 const UPKEEP_EVERY: Duration = Duration::from_secs(5);
+
+/// How often the store is asked whether access changed. With the time that an answer may take, a revocation by
+/// another node is seen within two seconds.
+const POLL_EVERY: Duration = Duration::from_millis(900);
 
 /// Why a server did not start.
 #[derive(Debug, Error)]
@@ -44,6 +51,8 @@ pub enum StartError {
     Meta(#[from] MetaError),
     #[error(transparent)]
     Token(#[from] TokenError),
+    #[error(transparent)]
+    Issuers(#[from] IssuersError),
     #[error("cannot listen on {address}: {error}")]
     Listen { address: SocketAddr, error: io::Error },
 }
@@ -93,12 +102,28 @@ impl App {
             upload_expiry: config.upload_expiry,
         };
         let policy = Policy { anonymous_pull: config.anonymous_pull };
+        let issuers = match &config.issuers {
+            Some(path) => Issuers::load(path)?,
+            None => Issuers::none(),
+        };
         let (blobs, meta) = (wrap(Arc::new(local)), Arc::new(meta));
-        let registry = Registry::new(blobs, meta, staging, policy, limits, telemetry.cache.clone());
+        let changes = Arc::new(AccessChanges::default());
+        let callers = Callers::new(
+            AdminToken::new(&admin_token),
+            tokens,
+            issuers,
+            Arc::clone(&meta) as Arc<dyn MetaStore>,
+            Arc::clone(&changes),
+            config.auth_grace,
+            config.failed_logins,
+        );
+        let counters = telemetry.cache.clone();
+        let registry = Registry::new(blobs, meta, staging, policy, limits, changes, counters);
         let since_1970 = started.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
         let server = Arc::new(Server {
             registry,
-            credentials: Credentials { admin: AdminToken::new(&admin_token), tokens },
+            callers,
+            rates: RateLimits::new(config.caller_rate, config.address_rate),
             telemetry,
             public_url: config.public_url.clone(),
             read_only: config.read_only,
@@ -134,9 +159,11 @@ impl App {
     pub async fn run(self, stop: impl Future<Output = ()>) -> DataLock {
         let sweeper = sweep(Arc::clone(&self.server), self.started, self.sweep_every);
         let upkeep = upkeep(Arc::clone(&self.server));
+        let poll = poll(Arc::clone(&self.server));
         serve::serve(self.server, self.listener, stop, self.drain).await;
         sweeper.abort();
         upkeep.abort();
+        poll.abort();
         self.lock
     }
 }
@@ -220,6 +247,30 @@ fn upkeep(server: Arc<Server>) -> JoinHandle<()> {
         loop {
             tokio::time::sleep(UPKEEP_EVERY).await;
             server.telemetry.upkeep();
+            server.rates.forget_idle();
+        }
+    })
+}
+
+/// Looks for changes that other nodes made to tokens, organisations and rules.
+fn poll(server: Arc<Server>) -> JoinHandle<()> {
+    tokio::spawn(async move {
+        let mut answers = true;
+        loop {
+            let polled = tokio::time::timeout(POLL_EVERY, server.callers.poll()).await;
+            let failure = match polled {
+                Ok(Ok(())) => None,
+                Ok(Err(error)) => Some(error.to_string()),
+                Err(_) => Some("no answer in time".to_owned()),
+            };
+            // Told when it begins and when it ends, and not every second between.
+            match &failure {
+                Some(error) if answers => tracing::warn!(error, "the metadata store does not answer"),
+                None if !answers => tracing::info!("the metadata store answers again"),
+                Some(_) | None => {}
+            }
+            answers = failure.is_none();
+            tokio::time::sleep(POLL_EVERY).await;
         }
     })
 }

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::net::SocketAddr;
+use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
@@ -69,6 +70,36 @@ pub const SETTINGS: &[Setting] = &[
         "URL",
         None,
         "How clients reach this server; without it, the Host of each request.",
+    ),
+    setting(
+        "issuers",
+        "FILE",
+        None,
+        "A TOML file of issuers whose JWTs are accepted; docs/access.md has the format.",
+    ),
+    setting(
+        "auth_grace",
+        "SECONDS",
+        Some("600"),
+        "How long callers that are known go on being served while the database is down.",
+    ),
+    setting(
+        "caller_rate",
+        "PER_SECOND",
+        None,
+        "Requests that one caller may make in a second, ten times as many at once; without it, no limit.",
+    ),
+    setting(
+        "address_rate",
+        "PER_SECOND",
+        None,
+        "Requests that may come from one address in a second, ten times as many at once; without it, no limit.",
+    ),
+    setting(
+        "failed_logins",
+        "PER_MINUTE",
+        Some("10"),
+        "Wrong credentials from one address in a minute that are answered at once; further ones wait a second.",
     ),
     setting("read_only", "true|false", Some("false"), "Refuse every write."),
     setting("max_blob_bytes", "BYTES", Some("10737418240"), "The largest blob that may be pushed."),
@@ -286,6 +317,11 @@ pub struct Config {
     pub anonymous_pull: AnonymousPull,
     /// Scheme and authority, without a slash at the end.
     pub public_url: Option<String>,
+    pub issuers: Option<PathBuf>,
+    pub auth_grace: Duration,
+    pub caller_rate: Option<NonZeroU32>,
+    pub address_rate: Option<NonZeroU32>,
+    pub failed_logins: u32,
     pub read_only: bool,
     pub max_blob_bytes: u64,
     pub cache_bytes: u64,
@@ -310,6 +346,11 @@ impl Resolution {
             })?,
             anonymous_pull: self.required("anonymous_pull", "none, system or all")?,
             public_url: self.checked("public_url", "http(s)://host[:port] without a path", public_url)?,
+            issuers: self.checked("issuers", "a file", |path| Some(PathBuf::from(path)))?,
+            auth_grace: Duration::from_secs(self.required("auth_grace", "a number of seconds")?),
+            caller_rate: self.checked("caller_rate", "a number above 0", |text| text.parse().ok())?,
+            address_rate: self.checked("address_rate", "a number above 0", |text| text.parse().ok())?,
+            failed_logins: self.required("failed_logins", "a number")?,
             read_only: self.required("read_only", "true or false")?,
             max_blob_bytes: self.required("max_blob_bytes", "a number of bytes")?,
             cache_bytes: self.required("cache_bytes", "a number of bytes")?,
@@ -439,6 +480,7 @@ mod tests {
             ("QUIRE_PUBLIC_URL", "https://host/path"),
             ("QUIRE_PUBLIC_URL", "host"),
             ("QUIRE_LOG_FORMAT", "xml"),
+            ("QUIRE_CALLER_RATE", "0"),
         ] {
             let resolution = resolve(&BTreeMap::new(), &environment(&[(variable, value)])).unwrap();
             let message = resolution.config().err().unwrap().to_string();

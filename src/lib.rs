@@ -7,10 +7,12 @@
 pub mod access;
 pub mod app;
 pub mod blob;
+pub mod callers;
 pub mod cli;
 pub mod config;
 pub mod digest;
 pub mod http;
+pub mod issuers;
 pub mod manifest;
 pub mod media_type;
 pub mod meta;
@@ -20,3 +22,4 @@ pub mod staging;
 pub mod strict_json;
 pub mod telemetry;
 pub mod token;
+pub mod version;

@@ -10,6 +10,8 @@ use crate::digest::{Digest, DigestError};
 
 /// Longest repository name in bytes; with a host and a slash clients allow 255.
 const NAME_LIMIT: usize = 200;
+/// Longest catalog in bytes.
+const CATALOG_LIMIT: usize = 64;
 /// Longest tag in bytes, from the distribution specification.
 const TAG_LIMIT: usize = 128;
 
@@ -57,6 +59,11 @@ impl FromStr for RepositoryName {
         }
         Ok(Self(text.into()))
     }
+}
+
+/// Whether a text can be a catalog: one component of a repository name, short enough to leave room for others.
+pub fn is_catalog(text: &str) -> bool {
+    text.len() <= CATALOG_LIMIT && is_component(text)
 }
 
 /// `[a-z0-9]+((\.|_|__|-+)[a-z0-9]+)*`

@@ -519,7 +519,7 @@ mod tests {
         let checkpoint = intake.checkpoint().await.unwrap();
         intake.write(Bytes::from_static(b"and lost")).await.unwrap();
         intake.start_batch().await.unwrap();
-        drop(intake);
+        intake.abandon().await;
 
         let mut intake = staging.resume(session, &checkpoint, u64::MAX).await.unwrap().unwrap();
         assert_eq!(intake.received(), 8);

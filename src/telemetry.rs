@@ -63,6 +63,7 @@ impl Telemetry {
             },
             sqlite: SqliteCounters {
                 reads: counter("quire_metadata_operations_total", label("kind", "read")),
+                polls: counter("quire_metadata_operations_total", label("kind", "poll")),
                 writes: counter("quire_metadata_operations_total", label("kind", "write")),
             },
             cache: CacheCounters {

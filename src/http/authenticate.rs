@@ -1,71 +1,44 @@
-//! From the Authorization header to a caller, and the challenge for those who have none.
-
-use std::sync::Arc;
-use std::time::SystemTime;
+//! The Authorization header, and the challenge for those who have no credential.
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use http::HeaderMap;
-use http::header::{AUTHORIZATION, HOST};
+use http::header::{AUTHORIZATION, HOST, HeaderValue};
 
-use super::query::TokenQuery;
 use super::route::Need;
-use crate::access::{Action, Caller, Grant, Policy, Scoped};
-use crate::token::{AdminToken, SERVICE, TokenError, Tokens};
+use crate::access::Action;
+use crate::token::SERVICE;
 
-/// What this server accepts as a credential.
-pub struct Credentials {
-    pub admin: AdminToken,
-    pub tokens: Tokens,
+/// What a request shows of who sends it.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Shown {
+    Nothing,
+    /// The token of Bearer, or the password of Basic with whatever user name.
+    Credential(String),
+    /// A header that holds no credential of a kind that we know.
+    Unreadable,
 }
 
-impl Credentials {
-    /// `None`: there is a credential, and it is not good.
-    pub fn authenticate(&self, headers: &HeaderMap) -> Option<Caller> {
-        let mut values = headers.get_all(AUTHORIZATION).iter();
-        let Some(value) = values.next() else { return Some(Caller::Anonymous) };
-        if values.next().is_some() {
-            return None;
-        }
-        let (scheme, rest) = value.to_str().ok()?.split_once(' ')?;
-        let rest = rest.trim();
-        if scheme.eq_ignore_ascii_case("bearer") {
-            self.bearer(rest)
-        } else if scheme.eq_ignore_ascii_case("basic") {
-            let decoded = String::from_utf8(STANDARD.decode(rest).ok()?).ok()?;
-            let (_, password) = decoded.split_once(':')?;
-            self.admin.matches(password).then_some(Caller::Admin)
-        } else {
-            None
-        }
+/// Reads the Authorization header.
+pub fn shown(headers: &HeaderMap) -> Shown {
+    let mut values = headers.get_all(AUTHORIZATION).iter();
+    let Some(value) = values.next() else { return Shown::Nothing };
+    if values.next().is_some() {
+        return Shown::Unreadable;
     }
+    credential(value).map_or(Shown::Unreadable, Shown::Credential)
+}
 
-    fn bearer(&self, token: &str) -> Option<Caller> {
-        if self.admin.matches(token) {
-            return Some(Caller::Admin);
-        }
-        let live = |credential: &str| credential == self.admin.fingerprint();
-        let scoped = self.tokens.verify(token, live).ok()?;
-        // An anonymous token has no power of its own: what is public is decided now, and not when it was made.
-        if scoped.subject.is_empty() {
-            return Some(Caller::Anonymous);
-        }
-        Some(Caller::Scoped(Arc::new(scoped)))
-    }
-
-    /// A short token with what the caller may do of what was asked for.
-    pub fn issue(&self, policy: &Policy, caller: &Caller, query: &TokenQuery) -> Result<String, TokenError> {
-        let mut grants = Vec::new();
-        for (repository, asked) in &query.repositories {
-            let actions = policy.granted(caller, repository, asked);
-            if !actions.is_empty() {
-                grants.push(Grant { repository: repository.clone(), actions });
-            }
-        }
-        let lists_catalog = query.lists_catalog && !caller.is_anonymous();
-        let scoped = Scoped { subject: caller.subject().to_owned(), grants, lists_catalog };
-        let credential = if caller.is_anonymous() { String::new() } else { self.admin.fingerprint() };
-        self.tokens.sign(&scoped, &credential, SystemTime::now())
+fn credential(value: &HeaderValue) -> Option<String> {
+    let (scheme, rest) = value.to_str().ok()?.split_once(' ')?;
+    let rest = rest.trim();
+    if scheme.eq_ignore_ascii_case("bearer") {
+        Some(rest.to_owned())
+    } else if scheme.eq_ignore_ascii_case("basic") {
+        let decoded = String::from_utf8(STANDARD.decode(rest).ok()?).ok()?;
+        decoded.split_once(':').map(|(_, password)| password.to_owned())
+    } else {
+        None
     }
 }
 
@@ -84,7 +57,7 @@ pub fn challenge(
     };
     let mut challenge = format!("Bearer realm=\"{realm}\",service=\"{SERVICE}\"");
     match need {
-        Need::Nothing | Need::Credential => {}
+        Need::Nothing | Need::Credential | Need::Known | Need::Permission(..) | Need::Members(_) => {}
         Need::Listing => challenge.push_str(",scope=\"registry:catalog:*\""),
         Need::Repository(action, repository) => {
             let actions = match action {
@@ -101,7 +74,6 @@ pub fn challenge(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use http::HeaderValue;
 
     #[test]
     fn the_realm_is_how_the_client_came_or_what_is_configured() {

@@ -5,7 +5,7 @@ use http::StatusCode;
 use super::delivery::{Conditions, deliver};
 use super::error::ApiError;
 use super::reply::{Audience, Freshness, Reply};
-use crate::access::Caller;
+use crate::access::{Caller, Requester};
 use crate::digest::{Digest, Sha256};
 use crate::name::RepositoryName;
 use crate::registry::Registry;
@@ -39,11 +39,11 @@ pub async fn get_immutable(
 
 pub async fn delete(
     registry: &Registry,
-    caller: &Caller,
+    requester: &Requester,
     repository: &RepositoryName,
     digest: &Digest,
 ) -> Result<Reply, ApiError> {
-    match registry.delete_blob(caller, repository, digest).await? {
+    match registry.delete_blob(requester, repository, digest).await? {
         true => Ok(Reply::empty(StatusCode::ACCEPTED, Freshness::Write)),
         false => Err(ApiError::BlobUnknown),
     }

@@ -1,5 +1,6 @@
 //! One request: parse, authenticate, authorise, then one match. No handler can forget to ask.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -10,14 +11,17 @@ use http::{HeaderName, Method, Request, Response, StatusCode};
 use hyper::body::Incoming;
 use tracing::Instrument;
 
-use super::authenticate::{Credentials, challenge};
+use super::api::{audit, organisations, tags, tokens, whoami};
 use super::delivery::Conditions;
-use super::error::ApiError;
+use super::error::{ApiError, Dialect};
+use super::guard::Origin;
+use super::rates::RateLimits;
 use super::reply::{Body, Freshness, Reply};
 use super::request_body::RequestBody;
-use super::route::{Need, Route, RouteKind};
+use super::route::{Route, RouteKind};
 use super::{blobs, health, lists, manifests, token_endpoint, uploads};
-use crate::access::{Caller, ReadScope, Verdict};
+use crate::access::Requester;
+use crate::callers::Callers;
 use crate::registry::{Registry, SessionOf};
 use crate::telemetry::Telemetry;
 
@@ -27,7 +31,8 @@ static API_VERSION: HeaderName = HeaderName::from_static("docker-distribution-ap
 /// What every request sees.
 pub struct Server {
     pub registry: Registry,
-    pub credentials: Credentials,
+    pub callers: Callers,
+    pub rates: RateLimits,
     pub telemetry: Telemetry,
     pub public_url: Option<String>,
     pub read_only: bool,
@@ -40,7 +45,11 @@ pub struct Server {
 
 impl Server {
     /// Answers one request. A request that writes goes on when its client goes away: it is absent or done.
-    pub async fn answer(self: Arc<Self>, request: Request<Incoming>) -> Response<Body> {
+    pub async fn answer(
+        self: Arc<Self>,
+        request: Request<Incoming>,
+        address: Option<IpAddr>,
+    ) -> Response<Body> {
         let started = Instant::now();
         let number = self.requests.fetch_add(1, Ordering::Relaxed);
         let id = format!("{}-{number:x}", self.request_prefix);
@@ -50,18 +59,22 @@ impl Server {
         let parsed = Route::parse(&parts.method, &parts.uri);
         let kind = parsed.as_ref().map_or(RouteKind::Unknown, Route::kind);
         let is_v2 = parts.uri.path().starts_with("/v2/");
+        let dialect = Dialect::of(parts.uri.path());
+        let origin = Origin { address, request_id: id.clone() };
         let head = parts.method == Method::HEAD;
 
         let outcome = match parsed {
             Err(error) => Err(ApiError::Route(error)),
-            Ok(route) if route.writes() => {
-                let server = Arc::clone(&self);
-                let span = tracing::info_span!("request", request_id = id);
-                let task = async move { server.guard(route, &parts, body).await };
-                let task = tokio::spawn(task.instrument(span));
-                task.await.unwrap_or_else(|error| Err(ApiError::Panicked(error.to_string())))
-            }
-            Ok(route) => self.guard(route, &parts, body).await,
+            Ok(route) => match route.attempt() {
+                None => self.guard(route, None, &parts, body, origin).await,
+                Some(attempt) => {
+                    let server = Arc::clone(&self);
+                    let span = tracing::info_span!("request", request_id = id);
+                    let task = async move { server.guard(route, Some(attempt), &parts, body, origin).await };
+                    let task = tokio::spawn(task.instrument(span));
+                    task.await.unwrap_or_else(|error| Err(ApiError::Panicked(error.to_string())))
+                }
+            },
         };
         let mut reply = match outcome {
             Ok(reply) => reply,
@@ -69,7 +82,7 @@ impl Server {
                 if let Some(fault) = error.fault() {
                     tracing::error!(request_id = id, %fault, "a request failed");
                 }
-                error.reply(&id)
+                error.reply(&id, dialect)
             }
         };
         if head {
@@ -82,61 +95,15 @@ impl Server {
         reply.into_response()
     }
 
-    /// Authenticates and authorises, and only then runs the route.
-    async fn guard(&self, route: Route, parts: &Parts, body: RequestBody) -> Result<Reply, ApiError> {
-        let need = route.need();
-        let unauthorized = |message| self.unauthorized(parts, need, message);
-        let Some(caller) = self.credentials.authenticate(&parts.headers) else {
-            return Err(unauthorized("this credential is not known here, or no longer"));
-        };
-        let verdict = match need {
-            Need::Nothing => Verdict::Allowed,
-            Need::Credential | Need::Listing if parts.headers.contains_key("authorization") => {
-                Verdict::Allowed
-            }
-            Need::Credential | Need::Listing => Verdict::Unauthenticated,
-            Need::Repository(action, repository) => self.registry.policy().may(&caller, action, repository),
-        };
-        match verdict {
-            Verdict::Allowed => {}
-            Verdict::Unauthenticated => return Err(unauthorized("this needs a credential")),
-            Verdict::NarrowToken => return Err(unauthorized("the token was not made for this scope")),
-            Verdict::Denied => return Err(ApiError::Denied),
-        }
-        if self.read_only && route.writes() {
-            return Err(ApiError::ReadOnly);
-        }
-        self.run(route, caller, parts, body).await
-    }
-
-    fn unauthorized(&self, parts: &Parts, need: Need<'_>, message: &'static str) -> ApiError {
-        let authority = parts.uri.authority().map(|authority| authority.as_str());
-        let challenge = challenge(self.public_url.as_deref(), &parts.headers, authority, need);
-        ApiError::Unauthorized { challenge, message }
-    }
-
-    /// The answer for bytes that the caller can't reach, whether or not they exist. Who may read everything
-    /// learns what is not there; a stranger gets the same answer either way (P3).
-    fn absent(&self, caller: &Caller, parts: &Parts) -> ApiError {
-        match self.registry.policy().readable(caller) {
-            ReadScope::Everything => ApiError::BlobUnknown,
-            ReadScope::Only { .. } if caller.is_anonymous() => {
-                let message = "nothing by this digest can be read without a credential";
-                self.unauthorized(parts, Need::Nothing, message)
-            }
-            ReadScope::Only { .. } => ApiError::Denied,
-        }
-    }
-
     /// What takes in bytes is boxed, so that a pull does not carry the room for it.
-    async fn run(
-        &self,
+    pub(super) async fn run(
+        self: &Arc<Self>,
         route: Route,
-        caller: Caller,
+        requester: &Requester,
         parts: &Parts,
         body: RequestBody,
     ) -> Result<Reply, ApiError> {
-        let registry = &self.registry;
+        let (registry, caller) = (&self.registry, &requester.caller);
         let headers = &parts.headers;
         let conditions = Conditions { headers, head: parts.method == Method::HEAD };
         match route {
@@ -145,28 +112,27 @@ impl Server {
                 reply.header("content-type", "application/json");
                 Ok(reply)
             }
-            Route::Token(query) => {
-                token_endpoint::issue(&self.credentials, registry.policy(), &caller, &query)
-            }
-            Route::Catalog(query) => lists::repositories(registry, &caller, &query).await,
+            Route::Token(query) => token_endpoint::issue(&self.callers, registry.policy(), caller, &query),
+            Route::Catalog(query) => lists::repositories(registry, caller, &query).await,
             Route::GetImmutable { sha256 } => {
-                let reply = blobs::get_immutable(registry, &conditions, &caller, &sha256).await?;
-                reply.ok_or_else(|| self.absent(&caller, parts))
+                let reply = blobs::get_immutable(registry, &conditions, caller, &sha256).await?;
+                reply.ok_or_else(|| self.absent(caller, parts))
             }
             Route::GetBlob { repository, digest } => {
                 blobs::get(registry, &conditions, &repository, &digest).await
             }
             Route::DeleteBlob { repository, digest } => {
-                blobs::delete(registry, &caller, &repository, &digest).await
+                blobs::delete(registry, requester, &repository, &digest).await
             }
             Route::GetManifest { repository, reference } => {
                 manifests::get(registry, &conditions, &repository, &reference).await
             }
             Route::PutManifest { repository, reference, tags } => {
-                Box::pin(manifests::put(registry, &caller, repository, reference, tags, headers, body)).await
+                let put = manifests::put(registry, requester, repository, reference, tags, headers, body);
+                Box::pin(put).await
             }
             Route::DeleteManifest { repository, reference } => {
-                manifests::delete(registry, &caller, &repository, &reference, headers).await
+                manifests::delete(registry, requester, &repository, &reference, headers).await
             }
             Route::ListTags { repository, query } => lists::tags(registry, &repository, &query).await,
             Route::TagHistory { repository, tag, query } => {
@@ -176,23 +142,51 @@ impl Server {
                 lists::referrers(registry, &repository, &query).await
             }
             Route::StartUpload { repository, start } => {
-                Box::pin(uploads::start(registry, &caller, &repository, start, headers, body)).await
+                Box::pin(uploads::start(registry, requester, &repository, start, headers, body)).await
             }
             Route::GetUpload { repository, id } => {
-                let session = SessionOf { caller: &caller, repository: &repository, id };
+                let session = SessionOf { requester, repository: &repository, id };
                 uploads::get(registry, &session).await
             }
             Route::AppendUpload { repository, id } => {
-                let session = SessionOf { caller: &caller, repository: &repository, id };
+                let session = SessionOf { requester, repository: &repository, id };
                 Box::pin(uploads::append(registry, &session, headers, body)).await
             }
             Route::FinishUpload { repository, id, digest } => {
-                let session = SessionOf { caller: &caller, repository: &repository, id };
+                let session = SessionOf { requester, repository: &repository, id };
                 Box::pin(uploads::finish(registry, &session, &digest, headers, body)).await
             }
             Route::CancelUpload { repository, id } => {
-                let session = SessionOf { caller: &caller, repository: &repository, id };
+                let session = SessionOf { requester, repository: &repository, id };
                 uploads::cancel(registry, &session).await
+            }
+            Route::ListOrganisations(query) => {
+                organisations::list(registry, self.own(caller, parts)?, &query).await
+            }
+            Route::CreateOrganisation => Box::pin(organisations::create(registry, requester, body)).await,
+            Route::GetOrganisation { id } => organisations::get(registry, &id).await,
+            Route::UpdateOrganisation { id } => {
+                Box::pin(organisations::update(registry, requester, &id, body)).await
+            }
+            Route::DeleteOrganisation { id } => organisations::delete(registry, requester, &id).await,
+            Route::ListTokens { catalog, page } => {
+                tokens::list(registry, self.own(caller, parts)?, catalog.as_deref(), &page).await
+            }
+            Route::CreateToken => {
+                Box::pin(tokens::create(registry, requester, self.own(caller, parts)?, body)).await
+            }
+            Route::RevokeToken { id } => {
+                tokens::revoke(registry, requester, self.own(caller, parts)?, id).await
+            }
+            Route::WhoAmI => Ok(whoami::who_am_i(self.own(caller, parts)?)),
+            Route::CanI { action, repository } => {
+                Ok(whoami::can_i(registry.policy(), caller, action, &repository))
+            }
+            Route::Audit(query) => Ok(audit::stream(Arc::clone(self), self.own(caller, parts)?, query)),
+            Route::WriteTags { catalog } => Box::pin(tags::write(registry, requester, &catalog, body)).await,
+            Route::GetTagRules { catalog } => tags::rules(registry, &catalog).await,
+            Route::SetTagRules { catalog } => {
+                Box::pin(tags::set_rules(registry, requester, &catalog, body)).await
             }
             Route::Live => Ok(health::live()),
             Route::Ready => health::ready(registry, self.stopping.load(Ordering::Relaxed)).await,

@@ -6,9 +6,12 @@ use http::header::{ALLOW, CONTENT_RANGE, CONTENT_TYPE, ETAG, RETRY_AFTER, WWW_AU
 use http::{HeaderName, StatusCode};
 use serde_json::{Value, json};
 
+use super::problem::{self, Finding};
 use super::query::QueryError;
 use super::reply::{Freshness, Reply};
 use super::route::RouteError;
+use crate::access::Rule;
+use crate::meta::{CatalogRefusal, TagRefusal};
 use crate::registry::{Fault, Refusal, RegistryError};
 use crate::staging::SourceError;
 use crate::token::TokenError;
@@ -22,7 +25,11 @@ pub enum ApiError {
         challenge: String,
         message: &'static str,
     },
-    Denied,
+    Denied(Rule),
+    /// More requests than this caller or address may make.
+    TooManyRequests {
+        retry_after: u64,
+    },
     ReadOnly,
     BlobUnknown,
     ManifestUnknown,
@@ -43,6 +50,35 @@ pub enum ApiError {
     /// The request ended in a panic.
     Panicked(String),
     NotReady(&'static str),
+    /// The body of a request below `/api/` does not say what it has to; everything at once.
+    Invalid(Vec<Finding>),
+    BodyTooLarge {
+        limit: usize,
+    },
+    /// Nothing of this kind and name, for a caller who may know.
+    Unknown(&'static str),
+    /// The state of things does not allow it.
+    Conflict {
+        code: &'static str,
+        message: String,
+    },
+    /// Some of several tags stood in the way of all.
+    TagsRefused(Vec<Finding>),
+}
+
+/// In which form a refusal is told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Dialect {
+    /// The body of the distribution specification.
+    Distribution,
+    /// RFC 9457, below `/api/`.
+    Problem,
+}
+
+impl Dialect {
+    pub fn of(path: &str) -> Self {
+        if path.starts_with("/api/") { Self::Problem } else { Self::Distribution }
+    }
 }
 
 impl From<RegistryError> for ApiError {
@@ -66,19 +102,30 @@ const MESSAGE_LIMIT: usize = 500;
 const LISTED_DIGESTS: usize = 100;
 
 /// A line of the table.
-struct Row {
-    status: StatusCode,
-    code: &'static str,
-    message: String,
-    detail: Value,
-    header: Option<(HeaderName, String)>,
+pub(super) struct Row {
+    pub(super) status: StatusCode,
+    pub(super) code: &'static str,
+    /// The code of a problem, where it says more than the other in small letters.
+    pub(super) rule: Option<&'static str>,
+    pub(super) message: String,
+    pub(super) detail: Value,
+    pub(super) header: Option<(HeaderName, String)>,
 }
 
 fn row(status: StatusCode, code: &'static str, message: impl ToString) -> Row {
-    Row { status, code, message: message.to_string(), detail: Value::Null, header: None }
+    Row { status, code, rule: None, message: message.to_string(), detail: Value::Null, header: None }
 }
 
 impl Row {
+    /// Names the rule that refuses, for those who read codes of problems, and for the audit log.
+    fn rule(self, rule: &'static str) -> Self {
+        Self { rule: Some(rule), ..self }
+    }
+
+    pub(super) fn problem_code(&self) -> String {
+        self.rule.map_or_else(|| self.code.to_ascii_lowercase(), str::to_owned)
+    }
+
     fn detail(self, detail: Value) -> Self {
         Self { detail, ..self }
     }
@@ -96,7 +143,15 @@ impl ApiError {
             Self::Unauthorized { message, challenge } => {
                 row(S::UNAUTHORIZED, "UNAUTHORIZED", message).header(WWW_AUTHENTICATE, challenge)
             }
-            Self::Denied => row(S::FORBIDDEN, "DENIED", "this credential does not allow that here"),
+            Self::Denied(rule) => {
+                let denied = row(S::FORBIDDEN, "DENIED", "this credential does not allow that here");
+                denied.rule(rule.code()).detail(json!({ "rule": rule.code() }))
+            }
+            Self::TooManyRequests { retry_after } => {
+                row(S::TOO_MANY_REQUESTS, "TOOMANYREQUESTS", "too many requests; come back later")
+                    .rule("too_many_requests")
+                    .header(RETRY_AFTER, retry_after)
+            }
             Self::ReadOnly => row(S::METHOD_NOT_ALLOWED, "UNSUPPORTED", "this server is read-only")
                 .header(ALLOW, "GET, HEAD"),
             Self::BlobUnknown => row(S::NOT_FOUND, "BLOB_UNKNOWN", "no such blob here"),
@@ -124,16 +179,78 @@ impl ApiError {
             Self::NotReady(reason) => {
                 row(S::SERVICE_UNAVAILABLE, "UNAVAILABLE", reason).header(RETRY_AFTER, 1)
             }
+            Self::Invalid(_) => {
+                let message = "the request does not say what it has to; errors has every finding";
+                row(S::BAD_REQUEST, "UNSUPPORTED", message).rule("invalid")
+            }
+            Self::BodyTooLarge { limit } => {
+                row(S::PAYLOAD_TOO_LARGE, "SIZE_INVALID", format!("the body may have at most {limit} bytes"))
+                    .rule("body_too_large")
+            }
+            Self::Unknown(kind) => {
+                row(S::NOT_FOUND, "NAME_UNKNOWN", format!("there is no such {kind}")).rule("not_found")
+            }
+            Self::Conflict { code, message } => row(S::CONFLICT, "DENIED", message).rule(code),
+            Self::TagsRefused(findings) => tags_row(findings),
         }
     }
 
-    /// The answer, in the body format of the distribution specification.
-    pub fn reply(&self, request_id: &str) -> Reply {
-        let Row { status, code, message, mut detail, header } = self.row();
+    /// The code that the audit log tells of a refused write; `None`: it is none, or none that lasts.
+    pub fn audited(&self) -> Option<String> {
+        let row = self.row();
+        let passing = matches!(self, Self::Unauthorized { .. } | Self::TooManyRequests { .. });
+        (row.status.is_client_error() && !passing).then(|| row.problem_code())
+    }
+
+    /// The answer.
+    pub fn reply(&self, request_id: &str, dialect: Dialect) -> Reply {
+        let mut row = self.row();
+        row.message = row.message.chars().take(MESSAGE_LIMIT).collect();
+        match (dialect, self) {
+            (Dialect::Distribution, _) => row.reply(request_id),
+            (Dialect::Problem, Self::Invalid(findings) | Self::TagsRefused(findings)) => {
+                problem::reply(row, findings, request_id)
+            }
+            (Dialect::Problem, _) => problem::reply(row, &[], request_id),
+        }
+    }
+
+    /// What the operator should read about it, if anything.
+    pub fn fault(&self) -> Option<&dyn fmt::Display> {
+        match self {
+            Self::Broken(fault) => Some(fault),
+            Self::Unsigned(error) => Some(error),
+            Self::Panicked(error) => Some(error),
+            Self::Route(_)
+            | Self::Unauthorized { .. }
+            | Self::Denied(_)
+            | Self::TooManyRequests { .. }
+            | Self::ReadOnly
+            | Self::BlobUnknown
+            | Self::ManifestUnknown
+            | Self::NameUnknown
+            | Self::ManifestTooLarge
+            | Self::LengthMismatch
+            | Self::BadHeader { .. }
+            | Self::RangeNotSatisfiable { .. }
+            | Self::Refused(_)
+            | Self::NotReady(_)
+            | Self::Invalid(_)
+            | Self::BodyTooLarge { .. }
+            | Self::Unknown(_)
+            | Self::Conflict { .. }
+            | Self::TagsRefused(_) => None,
+        }
+    }
+}
+
+impl Row {
+    /// The answer in the body format of the distribution specification.
+    fn reply(self, request_id: &str) -> Reply {
+        let Self { status, code, message, mut detail, header, rule: _ } = self;
         if status.is_server_error() {
             detail = json!({ "requestId": request_id });
         }
-        let message: String = message.chars().take(MESSAGE_LIMIT).collect();
         let mut error = json!({ "code": code, "message": message });
         if !detail.is_null() {
             error["detail"] = detail;
@@ -146,28 +263,18 @@ impl ApiError {
         }
         reply
     }
+}
 
-    /// What the operator should read about it, if anything.
-    pub fn fault(&self) -> Option<&dyn fmt::Display> {
-        match self {
-            Self::Broken(fault) => Some(fault),
-            Self::Unsigned(error) => Some(error),
-            Self::Panicked(error) => Some(error),
-            Self::Route(_)
-            | Self::Unauthorized { .. }
-            | Self::Denied
-            | Self::ReadOnly
-            | Self::BlobUnknown
-            | Self::ManifestUnknown
-            | Self::NameUnknown
-            | Self::ManifestTooLarge
-            | Self::LengthMismatch
-            | Self::BadHeader { .. }
-            | Self::RangeNotSatisfiable { .. }
-            | Self::Refused(_)
-            | Self::NotReady(_) => None,
-        }
-    }
+/// The status of several tags is that of the first that stood in the way.
+fn tags_row(findings: &[Finding]) -> Row {
+    use StatusCode as S;
+    let (status, code) = match findings.first().map(|finding| finding.code) {
+        Some("manifest_unknown") => (S::NOT_FOUND, "manifest_unknown"),
+        Some("tag_moved") => (S::PRECONDITION_FAILED, "tag_moved"),
+        Some(code) => (S::CONFLICT, code),
+        None => (S::CONFLICT, "tag_moved"),
+    };
+    row(status, "DENIED", "no tag was written; errors has every one that stood in the way").rule(code)
 }
 
 fn route_row(error: &RouteError) -> Row {
@@ -222,14 +329,27 @@ fn refusal_row(refusal: &Refusal) -> Row {
             told(S::NOT_FOUND, "MANIFEST_BLOB_UNKNOWN").detail(json!({ "digests": listed }))
         }
         Refusal::DescriptorSize { .. } => told(S::BAD_REQUEST, "SIZE_INVALID"),
-        Refusal::TagMoved { tag, now } => {
+        Refusal::Tag { tag, refusal: TagRefusal::Moved { now } } => {
             let now = now.map(|now| now.to_string());
-            let told = told(S::PRECONDITION_FAILED, "DENIED");
+            let told = told(S::PRECONDITION_FAILED, "DENIED").rule("tag_moved");
             let told = told.detail(json!({ "tag": tag.as_str(), "digest": now }));
             match now {
                 Some(now) => told.header(ETAG, format!("\"{now}\"")),
                 None => told,
             }
+        }
+        Refusal::Tag { tag, refusal: TagRefusal::Kept { rule, now } } => {
+            let detail = json!({ "rule": rule.code(), "tag": tag.as_str(), "digest": now.to_string() });
+            told(S::FORBIDDEN, "DENIED").rule(rule.code()).detail(detail)
+        }
+        Refusal::Catalog(CatalogRefusal::Unknown) => ApiError::Denied(Rule::NotAMember).row(),
+        Refusal::Catalog(CatalogRefusal::Bytes { limit }) => {
+            let detail = json!({ "rule": "quota_bytes", "limit": limit });
+            told(S::PAYLOAD_TOO_LARGE, "SIZE_INVALID").rule("quota_bytes").detail(detail)
+        }
+        Refusal::Catalog(CatalogRefusal::Repositories { limit }) => {
+            let detail = json!({ "rule": "quota_repositories", "limit": limit });
+            told(S::FORBIDDEN, "DENIED").rule("quota_repositories").detail(detail)
         }
     }
 }

@@ -7,7 +7,7 @@ use super::delivery::{Conditions, deliver};
 use super::error::ApiError;
 use super::reply::{Audience, Freshness, Reply};
 use super::request_body::RequestBody;
-use crate::access::Caller;
+use crate::access::Requester;
 use crate::blob::{Blob, Content};
 use crate::digest::Digest;
 use crate::manifest::{ManifestError, SIZE_LIMIT};
@@ -36,7 +36,7 @@ pub async fn get(
 
 pub async fn put(
     registry: &Registry,
-    caller: &Caller,
+    requester: &Requester,
     repository: RepositoryName,
     reference: Reference,
     tags: Vec<Tag>,
@@ -63,7 +63,7 @@ pub async fn put(
         content_type,
         bytes,
     };
-    let pushed = registry.push_manifest(caller, push).await?;
+    let pushed = registry.push_manifest(requester, push).await?;
 
     let mut reply = Reply::empty(StatusCode::CREATED, Freshness::Write);
     reply.header(LOCATION, format!("/v2/{repository}/manifests/{}", pushed.digest));
@@ -112,7 +112,7 @@ fn list(headers: &HeaderMap, name: HeaderName) -> Option<String> {
 
 pub async fn delete(
     registry: &Registry,
-    caller: &Caller,
+    requester: &Requester,
     repository: &RepositoryName,
     reference: &Reference,
     headers: &HeaderMap,
@@ -123,7 +123,7 @@ pub async fn delete(
             return Err(ApiError::BadHeader { name, reason: "is not supported for DELETE" });
         }
     }
-    match registry.delete_manifest(caller, repository, reference).await? {
+    match registry.delete_manifest(requester, repository, reference).await? {
         true => Ok(Reply::empty(StatusCode::ACCEPTED, Freshness::Write)),
         false => Err(ApiError::ManifestUnknown),
     }

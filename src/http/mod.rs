@@ -1,16 +1,20 @@
 //! The outside of the server: requests become values, values become answers. The only folder that names hyper.
 
+mod api;
 mod authenticate;
 mod blobs;
 mod delivery;
 mod dispatch;
 mod error;
 mod file_body;
+mod guard;
 mod health;
 mod lists;
 mod manifests;
+mod problem;
 pub mod query;
 mod range;
+mod rates;
 mod reply;
 mod request_body;
 pub mod route;
@@ -18,6 +22,6 @@ pub mod serve;
 mod token_endpoint;
 mod uploads;
 
-pub use self::authenticate::Credentials;
 pub use self::dispatch::Server;
 pub use self::range::{ByteRange, parse as parse_range};
+pub use self::rates::RateLimits;

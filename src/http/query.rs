@@ -2,7 +2,7 @@
 
 use percent_encoding::percent_decode_str;
 
-use crate::access::Action;
+use crate::access::{Action, TokenScope};
 use crate::digest::{Algorithm, Digest, DigestError, Sha256};
 use crate::name::{RepositoryName, Tag, TagError};
 use crate::registry::PAGE_LIMIT;
@@ -43,10 +43,26 @@ pub struct HistoryQuery {
     pub before: Option<u64>,
 }
 
+/// `limit` and `after` of the lists below `/api/`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PageQuery {
+    pub limit: usize,
+    pub after: Option<String>,
+}
+
+/// Which lines of the audit log are asked for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AuditQuery {
+    pub catalog: Option<String>,
+    pub after: u64,
+    /// `None`: all there are.
+    pub limit: Option<u64>,
+}
+
 /// What a client asks the token endpoint for.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct TokenQuery {
-    pub repositories: Vec<(RepositoryName, Vec<Action>)>,
+    pub scopes: Vec<TokenScope>,
     pub lists_catalog: bool,
 }
 
@@ -115,6 +131,22 @@ impl Query<'_> {
         Ok(ListQuery { limit: self.limit()?, last: self.single("last")?.filter(|last| !last.is_empty()) })
     }
 
+    pub fn page(&self) -> Result<PageQuery, QueryError> {
+        let asked = self.number("limit")?.map(|limit| usize::try_from(limit).unwrap_or(usize::MAX));
+        let after = self.single("after")?.filter(|after| !after.is_empty());
+        Ok(PageQuery { limit: asked.unwrap_or(PAGE_LIMIT).clamp(1, PAGE_LIMIT), after })
+    }
+
+    /// `action` and `repository`: may I?
+    pub fn question(&self) -> Result<(Action, RepositoryName), QueryError> {
+        let action = self.single("action")?.as_deref().and_then(Action::parse);
+        let action = action.ok_or_else(|| bad("action", "is pull, push or delete"))?;
+        let repository = self.single("repository")?.unwrap_or_default();
+        let repository =
+            repository.parse().map_err(|error| bad("repository", &format!("is no name: {error}")))?;
+        Ok((action, repository))
+    }
+
     pub fn tags(&self) -> Result<Vec<Tag>, QueryError> {
         let mut tags: Vec<Tag> = Vec::new();
         for text in self.values("tag")? {
@@ -159,14 +191,14 @@ impl Query<'_> {
                 match kind {
                     "repository" => {
                         let Ok(repository) = name.parse() else { continue };
-                        query.repositories.push((repository, actions_of(actions)));
+                        query.scopes.push(TokenScope { repository, actions: actions_of(actions) });
                     }
                     "registry" if name == "catalog" && actions == "*" => query.lists_catalog = true,
                     _ => {}
                 }
             }
         }
-        if query.repositories.len() > 100 {
+        if query.scopes.len() > 100 {
             return Err(bad("scope", "names more than 100 repositories"));
         }
         Ok(query)

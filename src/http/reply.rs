@@ -7,6 +7,7 @@ use bytes::Bytes;
 use http::header::{CACHE_CONTROL, CONTENT_LENGTH, HeaderValue, IntoHeaderName};
 use http::{HeaderMap, Response, StatusCode};
 use http_body::{Frame, SizeHint};
+use tokio::sync::mpsc;
 
 use super::file_body::FileBody;
 
@@ -118,6 +119,8 @@ pub enum Body {
     Empty,
     Bytes(Option<Bytes>),
     File(FileBody),
+    /// Pieces that another task makes; an error cuts the answer off.
+    Stream(mpsc::Receiver<std::io::Result<Bytes>>),
 }
 
 impl http_body::Body for Body {
@@ -134,6 +137,9 @@ impl http_body::Body for Body {
                 bytes.take().filter(|bytes| !bytes.is_empty()).map(|bytes| Ok(Frame::data(bytes))),
             ),
             Self::File(file) => file.poll_next(context).map(|piece| piece.map(|read| read.map(Frame::data))),
+            Self::Stream(pieces) => {
+                pieces.poll_recv(context).map(|piece| piece.map(|piece| piece.map(Frame::data)))
+            }
         }
     }
 
@@ -142,15 +148,17 @@ impl http_body::Body for Body {
             Self::Empty => true,
             Self::Bytes(bytes) => bytes.as_ref().is_none_or(Bytes::is_empty),
             Self::File(file) => file.remaining() == 0,
+            Self::Stream(_) => false,
         }
     }
 
     fn size_hint(&self) -> SizeHint {
-        SizeHint::with_exact(match self {
-            Self::Empty => 0,
-            Self::Bytes(bytes) => bytes.as_ref().map_or(0, |bytes| bytes.len() as u64),
-            Self::File(file) => file.remaining(),
-        })
+        match self {
+            Self::Empty => SizeHint::with_exact(0),
+            Self::Bytes(bytes) => SizeHint::with_exact(bytes.as_ref().map_or(0, |bytes| bytes.len() as u64)),
+            Self::File(file) => SizeHint::with_exact(file.remaining()),
+            Self::Stream(_) => SizeHint::default(),
+        }
     }
 }
 

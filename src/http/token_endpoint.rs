@@ -6,25 +6,25 @@ use http::StatusCode;
 use http::header::CONTENT_TYPE;
 use serde_json::json;
 
-use super::authenticate::Credentials;
 use super::error::ApiError;
 use super::query::TokenQuery;
 use super::reply::{Freshness, Reply};
-use crate::access::{Caller, Policy};
+use crate::access::{Caller, Policy, Rule};
+use crate::callers::Callers;
 use crate::token::TOKEN_LIFE;
 
 /// Answers with what the caller may do of what it asked for, which may be nothing.
 pub fn issue(
-    credentials: &Credentials,
+    callers: &Callers,
     policy: &Policy,
     caller: &Caller,
     query: &TokenQuery,
 ) -> Result<Reply, ApiError> {
     // A short token is no credential here: its life would have no end.
     if let Caller::Scoped(_) = caller {
-        return Err(ApiError::Denied);
+        return Err(ApiError::Denied(Rule::PermissionMissing));
     }
-    let token = credentials.issue(policy, caller, query);
+    let token = callers.issue(policy, caller, &query.scopes, query.lists_catalog);
     let token = token.map_err(ApiError::Unsigned)?;
     let issued_at = jiff::Timestamp::try_from(SystemTime::now()).unwrap_or_default();
     let body = json!({

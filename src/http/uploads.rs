@@ -9,14 +9,14 @@ use super::query::UploadStart;
 use super::range;
 use super::reply::{Freshness, Reply};
 use super::request_body::RequestBody;
-use crate::access::Caller;
+use crate::access::Requester;
 use crate::digest::{Algorithm, Digest};
 use crate::name::RepositoryName;
 use crate::registry::{ChunkRange, Refusal, Registry, SessionOf};
 
 pub async fn start(
     registry: &Registry,
-    caller: &Caller,
+    requester: &Requester,
     repository: &RepositoryName,
     start: UploadStart,
     headers: &HeaderMap,
@@ -26,18 +26,19 @@ pub async fn start(
         UploadStart::Session { algorithm } => algorithm,
         UploadStart::MountFromNowhere => Algorithm::Sha256,
         UploadStart::Mount { digest, from } => {
-            if registry.mount(caller, repository, &digest, from.as_ref()).await? {
+            if registry.mount(requester, repository, &digest, from.as_ref()).await? {
                 return Ok(created(repository, &digest));
             }
             digest.algorithm()
         }
         UploadStart::Whole { digest } => {
-            announced_length(registry, headers)?;
-            registry.push_blob(repository, &digest, &mut body).await?;
+            let length = announced_length(registry, headers)?;
+            registry.check_room(repository, length.unwrap_or(0), None).await?;
+            registry.push_blob(requester, repository, &digest, &mut body).await?;
             return Ok(created(repository, &digest));
         }
     };
-    let id = registry.start_upload(caller, repository, algorithm).await?;
+    let id = registry.start_upload(requester, repository, algorithm).await?;
     let mut reply = progress(StatusCode::ACCEPTED, repository, id, 0);
     reply.header("docker-upload-uuid", id.to_string());
     Ok(reply)
@@ -54,7 +55,7 @@ pub async fn append(
     headers: &HeaderMap,
     mut body: RequestBody,
 ) -> Result<Reply, ApiError> {
-    let range = chunk_range(registry, headers)?;
+    let range = chunk_range(registry, session.repository, headers).await?;
     let offset = registry.append(session, range, &mut body).await?;
     Ok(progress(StatusCode::ACCEPTED, session.repository, session.id, offset))
 }
@@ -66,7 +67,7 @@ pub async fn finish(
     headers: &HeaderMap,
     mut body: RequestBody,
 ) -> Result<Reply, ApiError> {
-    let range = chunk_range(registry, headers)?;
+    let range = chunk_range(registry, session.repository, headers).await?;
     registry.finish_upload(session, range, digest, &mut body).await?;
     Ok(created(session.repository, digest))
 }
@@ -77,7 +78,11 @@ pub async fn cancel(registry: &Registry, session: &SessionOf<'_>) -> Result<Repl
 }
 
 /// Reads Content-Range and Content-Length together, before a byte of the body is taken.
-fn chunk_range(registry: &Registry, headers: &HeaderMap) -> Result<Option<ChunkRange>, ApiError> {
+async fn chunk_range(
+    registry: &Registry,
+    repository: &RepositoryName,
+    headers: &HeaderMap,
+) -> Result<Option<ChunkRange>, ApiError> {
     let range = match headers.get(CONTENT_RANGE) {
         None => None,
         Some(value) => {
@@ -87,6 +92,7 @@ fn chunk_range(registry: &Registry, headers: &HeaderMap) -> Result<Option<ChunkR
         }
     };
     let announced = announced_length(registry, headers)?;
+    registry.check_room(repository, announced.unwrap_or(0), None).await?;
     match (range, announced) {
         (Some(range), Some(length)) if range.length() != length => Err(ApiError::LengthMismatch),
         _ => Ok(range),

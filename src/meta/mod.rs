@@ -1,7 +1,12 @@
 //! The metadata store: which digests, manifests and tags a repository has. One method is one transaction.
 
+mod access_changes;
+mod api_tokens;
+mod audit;
 pub mod migrate;
+mod organisations;
 pub mod sqlite;
+mod tag_writes;
 
 use std::collections::BTreeMap;
 use std::time::{Duration, SystemTime};
@@ -10,11 +15,22 @@ use async_trait::async_trait;
 use thiserror::Error;
 use uuid::Uuid;
 
-use crate::access::ReadScope;
+use crate::access::{Actor, ReadScope};
 use crate::digest::{Digest, Digests, Sha256};
 use crate::manifest::Manifest;
 use crate::name::{RepositoryName, Tag};
 use crate::staging::Checkpoint;
+
+pub use self::access_changes::AccessChanges;
+pub use self::api_tokens::{CreateToken, TokenRecord};
+pub use self::audit::{AuditEntry, AuditRecord, Outcome};
+pub use self::organisations::{
+    CatalogRefusal, DeleteOrganisation, Organisation, OrganisationChange, Quota, Usage, WriteOrganisation,
+};
+pub use self::tag_writes::{
+    ImmutableTags, PLUGIN_ARTIFACT_TYPE, TagCondition, TagRefusal, TagRule, TagWrite, TagWriteRefusal,
+    WriteTags,
+};
 
 /// Metadata, at the level of whole operations.
 ///
@@ -32,6 +48,13 @@ use crate::staging::Checkpoint;
 ///    and repeating a write that changes nothing adds no event.
 /// 7. Lists are in byte order, and `after` is exclusive and need not exist.
 /// 8. An upload session is there until it is dropped or its blob is linked.
+/// 9. Nothing is written to a catalog that does not exist, nor beyond its quota; a digest counts once in a catalog.
+/// 10. A version of a plugin, and a tag that a rule of its catalog makes immutable, points to one manifest for
+///     ever: a deleted one may come back with the same manifest only. Several tags are written together or not
+///     at all.
+/// 11. A revoked token is gone for every read that begins later, and so are the grants on a deleted organisation.
+///     Every change of tokens, organisations and rules raises the access version.
+/// 12. Every change tells the audit log about itself in its own transaction; the log only grows.
 #[async_trait]
 pub trait MetaStore: Send + Sync + 'static {
     /// Answers when the store can answer.
@@ -51,7 +74,8 @@ pub trait MetaStore: Send + Sync + 'static {
         repository: &RepositoryName,
         blob: BlobRecord,
         upload: Option<Uuid>,
-    ) -> Result<(), MetaError>;
+        actor: &Actor,
+    ) -> Result<Result<(), CatalogRefusal>, MetaError>;
 
     /// Links a blob from a repository that has it: the one named, or any in the scope.
     async fn mount_blob(
@@ -59,14 +83,15 @@ pub trait MetaStore: Send + Sync + 'static {
         repository: &RepositoryName,
         digest: &Digest,
         source: MountSource,
-    ) -> Result<Option<BlobRecord>, MetaError>;
+        actor: &Actor,
+    ) -> Result<MountBlob, MetaError>;
 
     /// Removes the link of a blob. `false`: there was none.
     async fn unlink_blob(
         &self,
         repository: &RepositoryName,
         digest: &Digest,
-        actor: &str,
+        actor: &Actor,
     ) -> Result<bool, MetaError>;
 
     /// A manifest of this repository.
@@ -94,7 +119,7 @@ pub trait MetaStore: Send + Sync + 'static {
         &self,
         repository: &RepositoryName,
         digest: &Digest,
-        actor: &str,
+        actor: &Actor,
     ) -> Result<bool, MetaError>;
 
     /// Deletes a tag and nothing else. `false`: there was none.
@@ -102,7 +127,7 @@ pub trait MetaStore: Send + Sync + 'static {
         &self,
         repository: &RepositoryName,
         tag: &Tag,
-        actor: &str,
+        actor: &Actor,
     ) -> Result<bool, MetaError>;
 
     /// At most `limit` tags. `None`: the repository is unknown.
@@ -158,6 +183,83 @@ pub trait MetaStore: Send + Sync + 'static {
         before: Option<u64>,
         limit: usize,
     ) -> Result<Page<Event>, MetaError>;
+
+    /// Points tags, each named once, to manifests that their repositories have, all or none.
+    async fn write_tags(&self, tags: Vec<TagWrite>, actor: &Actor) -> Result<WriteTags, MetaError>;
+
+    /// The rules that make tags of a catalog immutable, in their order.
+    async fn tag_rules(&self, catalog: &str) -> Result<Vec<ImmutableTags>, MetaError>;
+
+    /// Replaces the rules of a catalog. `false`: there is no such catalog.
+    async fn set_tag_rules(
+        &self,
+        catalog: &str,
+        rules: Vec<ImmutableTags>,
+        actor: &Actor,
+    ) -> Result<bool, MetaError>;
+
+    /// Makes an organisation, and with it its catalog.
+    async fn create_organisation(
+        &self,
+        id: &str,
+        name: &str,
+        domain: Option<&str>,
+        actor: &Actor,
+    ) -> Result<WriteOrganisation, MetaError>;
+
+    async fn update_organisation(
+        &self,
+        id: &str,
+        change: OrganisationChange,
+        actor: &Actor,
+    ) -> Result<WriteOrganisation, MetaError>;
+
+    /// Deletes an empty organisation, with the grants on it and its rules.
+    async fn delete_organisation(&self, id: &str, actor: &Actor) -> Result<DeleteOrganisation, MetaError>;
+
+    /// A catalog as it is now; `system` is one too.
+    async fn organisation(&self, id: &str) -> Result<Option<Organisation>, MetaError>;
+
+    /// Organisations by id, of those named or all; `system` is none.
+    async fn organisations(
+        &self,
+        among: Option<&[String]>,
+        after: Option<&str>,
+        limit: usize,
+    ) -> Result<Page<Organisation>, MetaError>;
+
+    async fn create_token(&self, token: TokenRecord, actor: &Actor) -> Result<CreateToken, MetaError>;
+
+    /// The token with this secret, unless it was revoked. An expired one is still there.
+    async fn token_by_secret(&self, sha256: &Sha256) -> Result<Option<TokenRecord>, MetaError>;
+
+    /// The token of this id, unless it was revoked.
+    async fn token(&self, id: Uuid) -> Result<Option<TokenRecord>, MetaError>;
+
+    /// Tokens that were not revoked, by id: those with a grant on one of the catalogs, or all.
+    async fn tokens(
+        &self,
+        catalogs: Option<&[String]>,
+        after: Option<Uuid>,
+        limit: usize,
+    ) -> Result<Page<TokenRecord>, MetaError>;
+
+    /// `false`: there was none.
+    async fn revoke_token(&self, id: Uuid, actor: &Actor) -> Result<bool, MetaError>;
+
+    /// A number that every change of tokens, organisations and rules raises.
+    async fn access_version(&self) -> Result<u64, MetaError>;
+
+    /// Tells the audit log about something that changed nothing, such as a refusal.
+    async fn record(&self, entry: AuditEntry) -> Result<(), MetaError>;
+
+    /// Lines of the audit log behind an id, in order: those about one of the catalogs, or all.
+    async fn audit(
+        &self,
+        catalogs: Option<&[String]>,
+        after: u64,
+        limit: usize,
+    ) -> Result<Vec<AuditRecord>, MetaError>;
 
     /// Makes sure that a purpose has a current key, and returns all its keys, the current one first.
     /// `replace`: the candidate becomes the current one; otherwise only if none with a private half is kept.
@@ -227,30 +329,18 @@ pub struct NewManifest {
     pub tags: Vec<Tag>,
     /// What has to hold for each of the tags before any of them is written.
     pub condition: TagCondition,
-    pub actor: String,
+    /// Whether the caller may move tags, and not only create them.
+    pub may_move: bool,
+    pub actor: Actor,
 }
 
-/// What a tag has to be for a write to happen.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum TagCondition {
-    Any,
+/// What came of mounting a blob.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum MountBlob {
+    Mounted(BlobRecord),
+    /// No source has it.
     Absent,
-    Present,
-    /// It points to one of these.
-    PointsTo(Vec<Digest>),
-}
-
-impl TagCondition {
-    /// Whether it holds for what the tag points to now.
-    pub fn holds(&self, now: Option<&ManifestRecord>) -> bool {
-        match (self, now) {
-            (Self::Any, _) | (Self::Absent, None) | (Self::Present, Some(_)) => true,
-            (Self::Absent, Some(_)) | (Self::Present | Self::PointsTo(_), None) => false,
-            (Self::PointsTo(digests), Some(now)) => {
-                digests.iter().any(|digest| now.digests.get(digest.algorithm()) == Some(*digest))
-            }
-        }
-    }
+    Refused(CatalogRefusal),
 }
 
 /// What came of storing a manifest.
@@ -265,11 +355,12 @@ pub enum PutManifest {
         declared: u64,
         actual: u64,
     },
-    /// The condition does not hold for this tag; `now` is what it points to.
-    TagMoved {
+    /// One of the tags is not written, and so nothing is.
+    Tag {
         tag: Tag,
-        now: Option<Digest>,
+        refusal: TagRefusal,
     },
+    Catalog(CatalogRefusal),
 }
 
 /// One entry of a list of referrers.

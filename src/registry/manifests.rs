@@ -3,8 +3,8 @@
 use bytes::Bytes;
 use tokio::task::spawn_blocking;
 
-use super::{Fault, Refusal, Registry, RegistryError, actor};
-use crate::access::Caller;
+use super::{Fault, Refusal, Registry, RegistryError};
+use crate::access::Requester;
 use crate::digest::{Algorithm, Digest};
 use crate::manifest::{self, Manifest};
 use crate::media_type::MediaType;
@@ -37,7 +37,7 @@ impl Registry {
     /// Stores a manifest and points tags to it, all or nothing.
     pub async fn push_manifest(
         &self,
-        caller: &Caller,
+        requester: &Requester,
         push: ManifestPush,
     ) -> Result<PushedManifest, RegistryError> {
         let ManifestPush { repository, reference, mut tags, condition, content_type, bytes } = push;
@@ -66,7 +66,8 @@ impl Registry {
             manifest,
             tags,
             condition,
-            actor: actor(caller).to_owned(),
+            may_move: self.policy.may_move_tags(&requester.caller, &repository),
+            actor: requester.actor.clone(),
         };
         // Asked before the bytes are stored, so that a refused manifest leaves nothing behind; the
         // transaction below asks again, and its answer counts.
@@ -93,6 +94,7 @@ fn stored(outcome: PutManifest) -> Result<(), Refusal> {
         PutManifest::WrongSize { digest, declared, actual } => {
             Err(Refusal::DescriptorSize { digest, declared, actual })
         }
-        PutManifest::TagMoved { tag, now } => Err(Refusal::TagMoved { tag, now }),
+        PutManifest::Tag { tag, refusal } => Err(Refusal::Tag { tag, refusal }),
+        PutManifest::Catalog(refusal) => Err(Refusal::Catalog(refusal)),
     }
 }

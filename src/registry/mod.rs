@@ -1,6 +1,9 @@
 //! The use cases: pull, push, tags, listing, clean-up. Nothing here knows HTTP, SQL or S3.
 
+mod api_tokens;
+mod audit;
 mod cache;
+mod catalogs;
 mod delete;
 mod list;
 mod manifests;
@@ -8,6 +11,7 @@ mod mount;
 mod pull;
 mod sessions;
 mod sweep;
+mod tags;
 mod upload;
 
 use std::sync::Arc;
@@ -16,20 +20,23 @@ use std::time::Duration;
 use metrics::Counter;
 use thiserror::Error;
 
-use crate::access::{Caller, Policy};
+use crate::access::Policy;
 use crate::blob::{BlobError, BlobStore};
 use crate::digest::{Digest, Sha256};
 use crate::manifest::ManifestError;
-use crate::meta::{MetaError, MetaStore};
+use crate::meta::{AccessChanges, CatalogRefusal, MetaError, MetaStore, TagRefusal, TagRule};
 use crate::name::Tag;
 use crate::staging::{SourceError, Staging, StagingError};
+use crate::token::TokenError;
 
+pub use self::api_tokens::{MadeToken, NewToken};
 pub use self::list::PAGE_LIMIT;
 pub use self::manifests::{ManifestPush, PushedManifest};
 pub use self::pull::{Found, FoundManifest, Immutable};
 pub use self::upload::{ChunkRange, SessionOf};
 
 use self::cache::Cache;
+use self::catalogs::Catalogs;
 use self::sessions::Sessions;
 
 /// Numbers that the operator sets.
@@ -64,6 +71,8 @@ pub struct Registry {
     policy: Policy,
     limits: Limits,
     cache: Cache,
+    catalogs: Catalogs,
+    changes: Arc<AccessChanges>,
     sessions: Sessions,
 }
 
@@ -74,10 +83,21 @@ impl Registry {
         staging: Staging,
         policy: Policy,
         limits: Limits,
+        changes: Arc<AccessChanges>,
         counters: CacheCounters,
     ) -> Self {
         let cache = Cache::new(limits.cache_bytes, counters);
-        Self { blobs, meta, staging, policy, limits, cache, sessions: Sessions::default() }
+        Self {
+            blobs,
+            meta,
+            staging,
+            policy,
+            limits,
+            cache,
+            catalogs: Catalogs::default(),
+            changes,
+            sessions: Sessions::default(),
+        }
     }
 
     pub fn policy(&self) -> &Policy {
@@ -92,11 +112,6 @@ impl Registry {
     pub async fn probe(&self) -> Result<(), RegistryError> {
         Ok(self.meta.probe().await?)
     }
-}
-
-/// Who a write is recorded for.
-fn actor(caller: &Caller) -> &str {
-    caller.subject()
 }
 
 /// Why the registry did not do what was asked.
@@ -132,8 +147,37 @@ pub enum Refusal {
     ManifestReferences(Vec<Digest>),
     #[error("the descriptor of {digest} says {declared} bytes, the repository has {actual}")]
     DescriptorSize { digest: Digest, declared: u64, actual: u64 },
-    #[error("the tag {tag} {}", .now.map_or_else(|| "does not exist".to_owned(), |now| format!("points to {now}")))]
-    TagMoved { tag: Tag, now: Option<Digest> },
+    #[error("{}", tag_refusal(.tag, .refusal))]
+    Tag { tag: Tag, refusal: TagRefusal },
+    #[error("{}", told_catalog(.0))]
+    Catalog(CatalogRefusal),
+}
+
+/// Why a tag was not written, for people.
+pub fn tag_refusal(tag: &Tag, refusal: &TagRefusal) -> String {
+    match refusal {
+        TagRefusal::Moved { now: None } => format!("the tag {tag} does not exist"),
+        TagRefusal::Moved { now: Some(now) } => format!("the tag {tag} points to {now}"),
+        TagRefusal::Kept { rule: TagRule::Version, now } => {
+            format!("{tag} is a version of a plugin and stays {now}; publish the change as another version")
+        }
+        TagRefusal::Kept { rule: TagRule::Immutable, now } => {
+            format!("a rule of the catalog makes the tag {tag} immutable, and it is {now}")
+        }
+        TagRefusal::Kept { rule: TagRule::CreateOnly, now } => {
+            format!("this credential may create tags and not move them, and {tag} points to {now}")
+        }
+    }
+}
+
+fn told_catalog(refusal: &CatalogRefusal) -> String {
+    match refusal {
+        CatalogRefusal::Unknown => "this credential does not allow that here".to_owned(),
+        CatalogRefusal::Bytes { limit } => format!("the organisation may hold at most {limit} bytes"),
+        CatalogRefusal::Repositories { limit } => {
+            format!("the organisation may have at most {limit} repositories")
+        }
+    }
 }
 
 /// Something of ours is broken.
@@ -149,6 +193,8 @@ pub enum Fault {
     BytesMissing(Sha256),
     #[error("the stored bytes of {0} do not match their digest or size")]
     Damaged(Sha256),
+    #[error(transparent)]
+    Token(TokenError),
     #[error("loading failed for another request: {0}")]
     Shared(Arc<Fault>),
 }

@@ -6,7 +6,7 @@ use bytes::Bytes;
 
 use super::cache::SMALL_BLOB;
 use super::{Fault, Registry, RegistryError};
-use crate::access::Caller;
+use crate::access::{Action, Caller, Verdict};
 use crate::blob::{Blob, BlobError, Content};
 use crate::digest::{Digest, Sha256};
 use crate::meta::{Holder, ManifestRecord};
@@ -90,7 +90,7 @@ impl Registry {
             }
         };
         let acceptable =
-            |holder: &Holder| public(holder) || self.policy.readable(caller).contains(&holder.repository);
+            |holder: &Holder| self.policy.may(caller, Action::Pull, &holder.repository) == Verdict::Allowed;
         let holder = self.cache.holder(digest, acceptable, read).await.map_err(Fault::Meta)?;
         Ok(holder.map(|holder| Immutable {
             public: public(&holder),

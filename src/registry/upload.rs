@@ -3,8 +3,8 @@
 use uuid::Uuid;
 
 use super::sessions::Claim;
-use super::{Refusal, Registry, RegistryError, actor};
-use crate::access::Caller;
+use super::{Refusal, Registry, RegistryError};
+use crate::access::{Actor, Requester};
 use crate::digest::{Algorithm, Digest};
 use crate::meta::{BlobRecord, Upload};
 use crate::name::RepositoryName;
@@ -29,7 +29,7 @@ impl ChunkRange {
 /// An upload session as a caller names it; whether it is theirs is decided by each use.
 #[derive(Debug, Clone, Copy)]
 pub struct SessionOf<'a> {
-    pub caller: &'a Caller,
+    pub requester: &'a Requester,
     pub repository: &'a RepositoryName,
     pub id: Uuid,
 }
@@ -38,6 +38,7 @@ impl Registry {
     /// Pushes a whole blob in one request.
     pub async fn push_blob(
         &self,
+        requester: &Requester,
         repository: &RepositoryName,
         digest: &Digest,
         source: &mut dyn Source,
@@ -46,13 +47,13 @@ impl Registry {
         intake.drain(source).await?;
         let staged = intake.finish(digest.algorithm()).await?;
         check_digest(&staged, digest)?;
-        self.admit(repository, &staged, None).await
+        self.admit(&requester.actor, repository, &staged, None).await
     }
 
     /// Opens an upload session.
     pub async fn start_upload(
         &self,
-        caller: &Caller,
+        requester: &Requester,
         repository: &RepositoryName,
         algorithm: Algorithm,
     ) -> Result<Uuid, RegistryError> {
@@ -60,7 +61,7 @@ impl Registry {
         let upload = Upload {
             id,
             repository: repository.clone(),
-            subject: actor(caller).to_owned(),
+            subject: requester.caller.subject().to_owned(),
             checkpoint: Checkpoint::start(algorithm),
         };
         self.meta.create_upload(upload).await?;
@@ -102,7 +103,8 @@ impl Registry {
             self.end_upload(session.id).await?;
             return Err(mismatch.into());
         }
-        self.admit(session.repository, &staged, Some(session.id)).await?;
+        let actor = &session.requester.actor;
+        self.admit(actor, session.repository, &staged, Some(session.id)).await?;
         self.discard(session.id).await;
         Ok(())
     }
@@ -117,16 +119,19 @@ impl Registry {
     /// Bytes first, then the row (P2).
     async fn admit(
         &self,
+        actor: &Actor,
         repository: &RepositoryName,
         staged: &Staged,
         upload: Option<Uuid>,
     ) -> Result<(), RegistryError> {
+        // Asked before the bytes are stored; the transaction below asks again, and its answer counts.
+        self.check_room(repository, staged.size(), Some(&staged.digests().sha256)).await?;
         self.blobs.put(staged).await?;
         // Had the file been damaged, the store has replaced it.
         self.cache.files.invalidate(&staged.digests().sha256).await;
         let record = BlobRecord { digests: *staged.digests(), size: staged.size() };
-        self.meta.link_blob(repository, record, upload).await?;
-        Ok(())
+        let linked = self.meta.link_blob(repository, record, upload, actor).await?;
+        Ok(linked.map_err(Refusal::Catalog)?)
     }
 
     /// Waits for the session's other writers. Who does not own it learns nothing, not even by waiting.
@@ -141,7 +146,7 @@ impl Registry {
     async fn own_upload(&self, session: &SessionOf<'_>) -> Result<Upload, RegistryError> {
         let upload = self.meta.upload(session.id).await?;
         let own = |upload: &Upload| {
-            upload.subject == actor(session.caller) && upload.repository == *session.repository
+            upload.subject == session.requester.caller.subject() && upload.repository == *session.repository
         };
         let own = upload.filter(own);
         Ok(own.ok_or(Refusal::UploadUnknown)?)

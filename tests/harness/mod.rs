@@ -3,8 +3,8 @@
 #![allow(dead_code, reason = "each test binary uses a part of it")]
 
 use std::collections::BTreeMap;
-use std::io::{BufRead, BufReader};
-use std::net::SocketAddr;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
@@ -16,9 +16,13 @@ use hyper_util::client::legacy::Client as Hyper;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
 use quire::digest::Sha256;
+use serde_json::{Value, json};
 
 /// A token that every test server accepts.
 pub const ADMIN_TOKEN: &str = "quire_test-token-0123456789";
+
+/// Organisations that every test server has.
+const ORGANISATIONS: [&str; 7] = ["a", "acme", "c", "conf", "corp", "other", "x"];
 
 /// A running `quire serve`. It ends by its pid when it is dropped.
 pub struct Server {
@@ -46,6 +50,8 @@ impl Server {
             command.env_remove(name);
         }
         command.env("QUIRE_ADMIN_TOKEN", ADMIN_TOKEN).env("QUIRE_LOG", "warn");
+        // Tests show wrong credentials all the time, from one address.
+        command.env("QUIRE_FAILED_LOGINS", "1000000");
         for (name, value) in settings {
             command.env(format!("QUIRE_{name}"), value);
         }
@@ -55,6 +61,9 @@ impl Server {
             .find_map(|line| line.ok().filter(|line| line.contains("listens on")))
             .expect("the server says where it listens");
         let address = line.rsplit("http://").next().and_then(|text| text.parse().ok()).expect("an address");
+        let token =
+            settings.iter().find(|(name, _)| *name == "ADMIN_TOKEN").map_or(ADMIN_TOKEN, |(_, token)| token);
+        make_organisations(address, token);
         Self { child, address, data, folder: None }
     }
 
@@ -88,9 +97,50 @@ impl Server {
         Client::new(self.address, Some(ADMIN_TOKEN))
     }
 
+    /// A client with an API token that has roles on catalogs, `("acme", "publisher")`.
+    pub async fn caller(&self, grants: &[(&str, &str)]) -> Client {
+        Client::new(self.address, Some(&self.token(grants, json!({})).await))
+    }
+
+    /// An API token that has roles on catalogs; `more` are further fields of the request.
+    pub async fn token(&self, grants: &[(&str, &str)], more: Value) -> String {
+        let grant = |(catalog, role): &(&str, &str)| json!({"catalog": catalog, "role": role});
+        let mut body = json!({"name": "test", "grants": grants.iter().map(grant).collect::<Vec<_>>()});
+        for (key, value) in more.as_object().expect("an object") {
+            body[key] = value.clone();
+        }
+        let made = self.admin().send("POST", "/api/tokens", &[], body.to_string()).await;
+        assert_eq!(made.status, 201, "{made:?}");
+        made.json()["token"].as_str().expect("a token").to_owned()
+    }
+
     /// A client without a credential.
     pub fn anonymous(&self) -> Client {
         Client::new(self.address, None)
+    }
+}
+
+/// Makes the organisations that are not there yet. One that only reads has what it was given.
+fn make_organisations(address: SocketAddr, token: &str) {
+    let mut stream = BufReader::new(TcpStream::connect(address).expect("a connection"));
+    for id in ORGANISATIONS {
+        let body = json!({"id": id}).to_string();
+        let request = format!(
+            "POST /api/orgs HTTP/1.1\r\nhost: {address}\r\nauthorization: Bearer {token}\r\ncontent-length: {}\r\n\r\n{body}",
+            body.len()
+        );
+        stream.get_mut().write_all(request.as_bytes()).expect("a request");
+        let (mut line, mut length) = (String::new(), 0);
+        stream.read_line(&mut line).expect("an answer");
+        assert!([" 201 ", " 409 ", " 405 "].iter().any(|status| line.contains(status)), "{line}");
+        while !line.trim().is_empty() {
+            line.clear();
+            stream.read_line(&mut line).expect("a header");
+            if let Some(value) = line.to_lowercase().strip_prefix("content-length:") {
+                length = value.trim().parse().expect("a length");
+            }
+        }
+        stream.read_exact(&mut vec![0; length]).expect("the body");
     }
 }
 
@@ -130,6 +180,14 @@ impl Answer {
     /// The code of the first error in the body.
     pub fn code(&self) -> String {
         self.json()["errors"][0]["code"].as_str().expect("an error body").to_owned()
+    }
+
+    /// Status and code of a problem together, for one assertion.
+    pub fn problem(&self) -> (u16, String) {
+        assert_eq!(self.header("content-type"), "application/problem+json", "{self:?}");
+        let body = self.json();
+        assert_eq!(body["status"], self.status.as_u16(), "{body}");
+        (self.status.as_u16(), body["code"].as_str().expect("a code").to_owned())
     }
 
     /// Status and code together, for one assertion.
@@ -176,6 +234,14 @@ impl Client {
         let (parts, body) = response.await.expect("an answer in time").ok()?.into_parts();
         let body = body.collect().await.ok()?.to_bytes();
         Some(Answer { status: parts.status, headers: parts.headers, body })
+    }
+
+    /// A client with the short token that `/token` gives this one for scopes, `acme/tool:pull,push`.
+    pub async fn short(&self, scopes: &[&str]) -> Client {
+        let scopes: Vec<String> = scopes.iter().map(|scope| format!("scope=repository:{scope}")).collect();
+        let answer = self.get(&format!("/token?{}", scopes.join("&"))).await;
+        assert_eq!(answer.status, 200, "{answer:?}");
+        Self::new(self.address, answer.json()["token"].as_str())
     }
 
     pub async fn get(&self, path: &str) -> Answer {

@@ -47,6 +47,10 @@ async fn start() -> Running {
         let stop = async move { drop(stopped.await) };
         drop(app.run(stop).await);
     });
+    for organisation in [r#"{"id": "a"}"#, r#"{"id": "x"}"#] {
+        let made = client.send("POST", "/api/orgs", &[], organisation).await;
+        assert_eq!(made.status, 201, "{made:?}");
+    }
     Running { store: wrapped.unwrap(), client, stop: Some(stop), folder }
 }
 

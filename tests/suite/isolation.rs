@@ -2,7 +2,6 @@
 
 use std::time::SystemTime;
 
-use quire::access::Action;
 use quire::digest::Sha256;
 use serde_json::json;
 
@@ -48,18 +47,19 @@ const ID: &str = "01976f4e-0000-7000-8000-000000000000";
 async fn the_matrix() {
     let mint = Mint::new();
     let now = SystemTime::now();
-    let (wide, reader) =
-        (mint.token("admin", &[], now), mint.token("somebody", &[("acme/tool", &[Action::Pull])], now));
-    let nobody = mint.token("", &[], now);
+    let (wide, nobody) = (mint.admin(&[], now), mint.nobody());
     for rule in ["none", "system", "all"] {
         let server = mint.start(&[("ANONYMOUS_PULL", rule)]);
         let digest = server.admin().push_artifact("system/tool", "latest", "system").await;
         server.admin().push_artifact("acme/tool", "latest", "acme").await;
+        let narrow = server.token(&[("acme", "org_member")], json!({"repositories": ["acme/tool"]})).await;
+        let reader = Client::new(server.address, Some(&narrow));
         let callers = [
             ("anonymous", server.anonymous()),
             ("a token of nobody", Client::new(server.address, Some(&nobody))),
             ("a token without scopes", Client::new(server.address, Some(&wide))),
-            ("a reader", Client::new(server.address, Some(&reader))),
+            ("a reader", reader.short(&["acme/tool:pull"]).await),
+            ("a reader", reader),
             ("a bad token", Client::new(server.address, Some("quire_wrong"))),
         ];
         for repository in ["system/tool", "acme/tool", "acme/other"] {
@@ -99,15 +99,14 @@ async fn the_matrix() {
 #[tokio::test]
 async fn p3_a_stranger_cannot_tell_what_exists() {
     let mint = Mint::new();
-    let now = SystemTime::now();
-    for (rule, repository) in [("system", "acme/tool"), ("none", "system/tool")] {
+    for (rule, repository) in [("system", "acme/tool"), ("none", "acme/tool")] {
         let server = mint.start(&[("ANONYMOUS_PULL", rule)]);
-        let stranger =
-            mint.token("somebody", &[("acme/own", &[Action::Pull, Action::Push, Action::Delete])], now);
+        let stranger = server.caller(&[("other", "org_admin")]).await;
         let strangers = [
             server.anonymous(),
-            Client::new(server.address, Some(&mint.token("", &[], now))),
-            Client::new(server.address, Some(&stranger)),
+            Client::new(server.address, Some(&mint.nobody())),
+            stranger.short(&["other/own:pull,push,delete"]).await,
+            stranger,
             Client::new(server.address, Some("quire_wrong")),
         ];
         let layer = Sha256::of(b"layer").to_string();
@@ -159,13 +158,10 @@ async fn p3_a_stranger_cannot_tell_what_exists() {
 
 #[tokio::test]
 async fn a_mount_from_what_one_cannot_read_finds_nothing() {
-    let mint = Mint::new();
-    let server = mint.start(&[]);
+    let server = Server::start(&[]);
     let admin = server.admin();
     let digest = admin.push_blob("acme/secret", "bytes").await;
-    let push: &[Action] = &[Action::Pull, Action::Push];
-    let token = mint.token("somebody", &[("other/own", push)], SystemTime::now());
-    let somebody = Client::new(server.address, Some(&token));
+    let somebody = server.caller(&[("other", "publisher")]).await.short(&["other/own:pull,push"]).await;
     let start = "/v2/other/own/blobs/uploads/";
     let absent = Sha256::of(b"absent").to_string();
     for query in [
@@ -210,13 +206,9 @@ async fn the_catalog_lists_what_the_caller_may_see() {
         for repository in all {
             admin.push_blob(repository, "bytes").await;
         }
-        let token = mint.token(
-            "somebody",
-            &[("acme/b", &[Action::Pull]), ("acme/a", &[Action::Push])],
-            SystemTime::now(),
-        );
-        let somebody = Client::new(server.address, Some(&token));
-        let nobody = Client::new(server.address, Some(&mint.token("", &[], SystemTime::now())));
+        let member = server.caller(&[("acme", "publisher")]).await;
+        let somebody = member.short(&["acme/b:pull", "acme/a:push"]).await;
+        let nobody = Client::new(server.address, Some(&mint.nobody()));
         let mut seen: Vec<&str> = [public, &["acme/b"]].concat();
         seen.sort_unstable();
         seen.dedup();

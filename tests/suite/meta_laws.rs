@@ -4,13 +4,13 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use quire::access::ReadScope;
+use quire::access::{Actor, CatalogScope, ReadScope};
 use quire::digest::{Algorithm, Digest, Digests, Sha256};
 use quire::manifest::{Manifest, ManifestReference, Target};
 use quire::meta::sqlite::{SqliteCounters, SqliteMeta};
 use quire::meta::{
-    BlobRecord, Change, KeyRecord, MetaStore, MountSource, NewManifest, PutManifest, REFERRERS_PAGE,
-    TagCondition, Upload,
+    BlobRecord, Change, KeyRecord, MetaStore, MountBlob, MountSource, NewManifest, PutManifest,
+    REFERRERS_PAGE, TagCondition, TagRefusal, Upload,
 };
 use quire::name::{RepositoryName, Tag};
 use quire::staging::Checkpoint;
@@ -25,7 +25,14 @@ struct Fixture {
 async fn sqlite() -> Fixture {
     let folder = tempfile::tempdir().unwrap();
     let store = SqliteMeta::open(&folder.path().join("quire.db"), SqliteCounters::noop()).await.unwrap();
+    for id in ["a", "b", "c", "x"] {
+        store.create_organisation(id, id, None, &actor()).await.unwrap();
+    }
     Fixture { store: Arc::new(store), folder }
+}
+
+fn actor() -> Actor {
+    Actor::internal("tester")
 }
 
 fn repository(name: &str) -> RepositoryName {
@@ -63,7 +70,8 @@ fn manifest(name: &str, seed: u32, blobs: &[u32], tags: &[&str]) -> NewManifest 
         },
         tags: tags.iter().map(|name| tag(name)).collect(),
         condition: TagCondition::Any,
-        actor: "tester".into(),
+        may_move: true,
+        actor: actor(),
     }
 }
 
@@ -75,7 +83,7 @@ async fn pushed(store: &dyn MetaStore, name: &str, seed: u32, tags: &[&str]) -> 
 
 async fn law_1_a_write_that_returned_is_durable(fixture: Fixture) {
     let name = repository("a/b");
-    fixture.store.link_blob(&name, blob(1), None).await.unwrap();
+    fixture.store.link_blob(&name, blob(1), None, &actor()).await.unwrap().unwrap();
     pushed(&*fixture.store, "a/b", 2, &["v1"]).await;
     // A second opening sees only what is in the files.
     let again =
@@ -95,22 +103,34 @@ async fn law_1_a_refused_write_leaves_nothing(fixture: Fixture) {
 
 async fn law_2_existence_is_per_repository(fixture: Fixture) {
     let store = &fixture.store;
-    store.link_blob(&repository("a/b"), blob(1), None).await.unwrap();
+    store.link_blob(&repository("a/b"), blob(1), None, &actor()).await.unwrap().unwrap();
     let digest: Digest = digests(1).sha256.into();
     assert!(store.blob(&repository("a/c"), &digest).await.unwrap().is_none());
     let other = store.put_manifest(manifest("a/c", 2, &[1], &[])).await.unwrap();
     assert_eq!(other, PutManifest::Missing(vec![digest]));
 
     let elsewhere = MountSource::Repository(repository("x/y"));
-    assert!(store.mount_blob(&repository("a/c"), &digest, elsewhere).await.unwrap().is_none());
+    assert_eq!(
+        store.mount_blob(&repository("a/c"), &digest, elsewhere, &actor()).await.unwrap(),
+        MountBlob::Absent
+    );
     let blind = MountSource::Scope(ReadScope::nothing());
-    assert!(store.mount_blob(&repository("a/c"), &digest, blind).await.unwrap().is_none());
-    let seeing = MountSource::Scope(ReadScope::Only { catalogs: vec!["a".into()], repositories: vec![] });
-    assert_eq!(store.mount_blob(&repository("a/c"), &digest, seeing).await.unwrap(), Some(blob(1)));
+    assert_eq!(
+        store.mount_blob(&repository("a/c"), &digest, blind, &actor()).await.unwrap(),
+        MountBlob::Absent
+    );
+    let seeing = MountSource::Scope(ReadScope::Only {
+        catalogs: vec![CatalogScope::whole("a")],
+        repositories: vec![],
+    });
+    assert_eq!(
+        store.mount_blob(&repository("a/c"), &digest, seeing, &actor()).await.unwrap(),
+        MountBlob::Mounted(blob(1))
+    );
     assert!(store.blob(&repository("a/c"), &digest).await.unwrap().is_some());
 
-    assert!(store.unlink_blob(&repository("a/b"), &digest, "tester").await.unwrap());
-    assert!(!store.unlink_blob(&repository("a/b"), &digest, "tester").await.unwrap());
+    assert!(store.unlink_blob(&repository("a/b"), &digest, &actor()).await.unwrap());
+    assert!(!store.unlink_blob(&repository("a/b"), &digest, &actor()).await.unwrap());
     assert!(store.blob(&repository("a/c"), &digest).await.unwrap().is_some(), "the other link stays");
     let holder = store.holder(&digests(1).sha256, &ReadScope::Everything).await.unwrap().unwrap();
     assert_eq!((holder.repository.as_str(), holder.size), ("a/c", 1));
@@ -119,7 +139,7 @@ async fn law_2_existence_is_per_repository(fixture: Fixture) {
 
 async fn law_3_a_manifest_needs_what_it_refers_to(fixture: Fixture) {
     let store = &fixture.store;
-    store.link_blob(&repository("a/b"), blob(5), None).await.unwrap();
+    store.link_blob(&repository("a/b"), blob(5), None, &actor()).await.unwrap().unwrap();
     let mut wrong = manifest("a/b", 1, &[5], &["v1"]);
     wrong.manifest.references[0].size = 6;
     let digest = digests(5).sha256.into();
@@ -162,7 +182,7 @@ async fn law_3_one_of_the_writers_that_expect_the_same_succeeds(fixture: Fixture
         let winners: Vec<u32> = outcomes.iter().filter(stored).map(|(seed, _)| *seed).collect();
         assert_eq!(winners.len(), 1, "round {round}: {outcomes:?}");
         let now: Digest = digests(winners[0]).sha256.into();
-        let moved = PutManifest::TagMoved { tag: tag("v1"), now: Some(now) };
+        let moved = PutManifest::Tag { tag: tag("v1"), refusal: TagRefusal::Moved { now: Some(now) } };
         for (seed, outcome) in outcomes.into_iter().filter(|(seed, _)| *seed != winners[0]) {
             assert_eq!(outcome, moved);
             let digest = digests(seed).sha256.into();
@@ -175,7 +195,7 @@ async fn law_3_one_of_the_writers_that_expect_the_same_succeeds(fixture: Fixture
     }
     let gone = NewManifest { condition: TagCondition::Present, ..manifest("a/b", 999, &[], &["other"]) };
     let refused = fixture.store.put_manifest(gone).await.unwrap();
-    assert_eq!(refused, PutManifest::TagMoved { tag: tag("other"), now: None });
+    assert_eq!(refused, PutManifest::Tag { tag: tag("other"), refusal: TagRefusal::Moved { now: None } });
 }
 
 async fn law_4_reads_see_writes_that_returned(fixture: Fixture) {
@@ -192,11 +212,11 @@ async fn law_5_deleting_takes_what_belongs_to_it(fixture: Fixture) {
     let name = repository("a/b");
     let digest = pushed(&**store, "a/b", 1, &["x", "y"]).await;
     pushed(&**store, "a/b", 2, &["z"]).await;
-    assert!(store.delete_tag(&name, &tag("x"), "tester").await.unwrap());
-    assert!(!store.delete_tag(&name, &tag("x"), "tester").await.unwrap());
+    assert!(store.delete_tag(&name, &tag("x"), &actor()).await.unwrap());
+    assert!(!store.delete_tag(&name, &tag("x"), &actor()).await.unwrap());
     assert!(store.manifest(&name, &digest.into()).await.unwrap().is_some());
-    assert!(store.delete_manifest(&name, &digest.into(), "tester").await.unwrap());
-    assert!(!store.delete_manifest(&name, &digest.into(), "tester").await.unwrap());
+    assert!(store.delete_manifest(&name, &digest.into(), &actor()).await.unwrap());
+    assert!(!store.delete_manifest(&name, &digest.into(), &actor()).await.unwrap());
     let left = store.tags(&name, None, 10).await.unwrap().unwrap();
     assert_eq!(left.items, [tag("z")]);
     pushed(&**store, "a/b", 1, &["x"]).await;
@@ -256,7 +276,8 @@ async fn law_7_lists_are_in_byte_order(fixture: Fixture) {
     }
     let page = store.repositories(&ReadScope::Everything, Some("a/a"), 2).await.unwrap();
     assert_eq!((page.items, page.more), (vec![repository("a/b"), repository("b/a")], true));
-    let scope = ReadScope::Only { catalogs: vec!["a".into()], repositories: vec![repository("c/z")] };
+    let scope =
+        ReadScope::Only { catalogs: vec![CatalogScope::whole("a")], repositories: vec![repository("c/z")] };
     let page = store.repositories(&scope, None, 10).await.unwrap();
     assert_eq!(page.items, ["a/a", "a/b", "c/z"].map(repository));
 }
@@ -306,7 +327,7 @@ async fn law_8_sessions_stay_until_they_end(fixture: Fixture) {
         store.upload(kept).await.unwrap(),
         Some(Upload { checkpoint: checkpoint.clone(), ..upload(kept) })
     );
-    store.link_blob(&repository("a/b"), blob(1), Some(linked)).await.unwrap();
+    store.link_blob(&repository("a/b"), blob(1), Some(linked), &actor()).await.unwrap().unwrap();
     assert!(store.upload(linked).await.unwrap().is_none());
     assert!(store.drop_upload(dropped).await.unwrap());
     assert!(!store.drop_upload(dropped).await.unwrap());
@@ -323,11 +344,11 @@ async fn law_8_sessions_stay_until_they_end(fixture: Fixture) {
 async fn sha512_stands_beside_sha256(fixture: Fixture) {
     let store = &fixture.store;
     let mut record = blob(1);
-    store.link_blob(&repository("a/b"), record, None).await.unwrap();
+    store.link_blob(&repository("a/b"), record, None, &actor()).await.unwrap().unwrap();
     record.digests.sha512 = Some([7; 64]);
     assert!(store.blob(&repository("a/b"), &Digest::Sha512([7; 64])).await.unwrap().is_none());
-    store.link_blob(&repository("a/b"), record, None).await.unwrap();
-    store.link_blob(&repository("a/b"), blob(1), None).await.unwrap();
+    store.link_blob(&repository("a/b"), record, None, &actor()).await.unwrap().unwrap();
+    store.link_blob(&repository("a/b"), blob(1), None, &actor()).await.unwrap().unwrap();
     for digest in [Digest::Sha512([7; 64]), digests(1).sha256.into()] {
         assert_eq!(store.blob(&repository("a/b"), &digest).await.unwrap(), Some(record));
     }

@@ -4,7 +4,7 @@ use std::time::SystemTime;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use quire::access::{Action, Grant, Scoped};
+use quire::access::{Action, Principal, TokenScope};
 use quire::token::{AdminToken, SigningKey, Tokens};
 
 use crate::harness::{ADMIN_TOKEN, Server};
@@ -27,14 +27,23 @@ impl Mint {
         Server::start(&[settings, &[("TOKEN_KEY", &self.pem)]].concat())
     }
 
-    /// A token of a subject with grants, made at a time.
-    pub fn token(&self, subject: &str, grants: &[(&str, &[Action])], at: SystemTime) -> String {
-        let grant = |(name, actions): &(&str, &[Action])| Grant {
+    /// A token of the admin with scopes, made at a time.
+    pub fn admin(&self, scopes: &[(&str, &[Action])], at: SystemTime) -> String {
+        let admin = Principal::admin(AdminToken::new(ADMIN_TOKEN).credential());
+        self.sign(Some(&admin), scopes, at)
+    }
+
+    /// A token of nobody.
+    pub fn nobody(&self) -> String {
+        self.sign(None, &[], SystemTime::now())
+    }
+
+    fn sign(&self, owner: Option<&Principal>, scopes: &[(&str, &[Action])], at: SystemTime) -> String {
+        let scope = |(name, actions): &(&str, &[Action])| TokenScope {
             repository: name.parse().expect("a name"),
             actions: actions.to_vec(),
         };
-        let grants = grants.iter().map(grant).collect();
-        let scoped = Scoped { subject: subject.to_owned(), grants, lists_catalog: false };
-        self.tokens.sign(&scoped, &AdminToken::new(ADMIN_TOKEN).fingerprint(), at).expect("a token")
+        let scopes: Vec<TokenScope> = scopes.iter().map(scope).collect();
+        self.tokens.sign(owner, &scopes, false, at).expect("a token")
     }
 }

@@ -4,22 +4,24 @@ use std::time::SystemTime;
 
 use rusqlite::{Connection, Row};
 
+use super::audit;
 use super::repositories::name;
 use super::rows::{damaged, millis, page, sha256, size, time};
+use crate::access::Actor;
 use crate::digest::Sha256;
 use crate::meta::{Change, Event, Page};
 use crate::name::{RepositoryName, Tag};
 
-/// The events of one transaction. They are written last, so that the counter row of the catalog is held
-/// for the shortest time.
+/// The events of one transaction and what the audit log tells of them. They are written last, so that the
+/// counter row of the catalog is held for the shortest time.
 pub(super) struct Log<'a> {
     repository: &'a RepositoryName,
-    actor: &'a str,
+    actor: &'a Actor,
     changes: Vec<Change>,
 }
 
 impl<'a> Log<'a> {
-    pub(super) fn new(repository: &'a RepositoryName, actor: &'a str) -> Self {
+    pub(super) fn new(repository: &'a RepositoryName, actor: &'a Actor) -> Self {
         Self { repository, actor, changes: Vec::new() }
     }
 
@@ -51,9 +53,11 @@ impl<'a> Log<'a> {
                 tag,
                 digest.0,
                 previous.map(|previous| previous.0),
-                self.actor,
+                &self.actor.subject,
                 now,
             ))?;
+            let (action, object) = told(self.repository, &change);
+            audit::done(db, self.actor, action, Some(catalog), &object)?;
         }
         Ok(())
     }
@@ -66,6 +70,17 @@ fn columns(change: &Change) -> (&'static str, Option<&str>, Sha256, Option<Sha25
         Change::TagSet { tag, digest, previous } => ("tag_set", Some(tag.as_str()), *digest, *previous),
         Change::TagDeleted { tag, digest } => ("tag_deleted", Some(tag.as_str()), *digest, None),
         Change::BlobDeleted { digest } => ("blob_deleted", None, *digest, None),
+    }
+}
+
+/// The action and the object that the audit log names.
+fn told(repository: &RepositoryName, change: &Change) -> (&'static str, String) {
+    match change {
+        Change::ManifestPushed { digest } => ("manifest.push", format!("{repository}@{digest}")),
+        Change::ManifestDeleted { digest } => ("manifest.delete", format!("{repository}@{digest}")),
+        Change::TagSet { tag, digest, .. } => ("tag.set", format!("{repository}:{tag}@{digest}")),
+        Change::TagDeleted { tag, digest } => ("tag.delete", format!("{repository}:{tag}@{digest}")),
+        Change::BlobDeleted { digest } => ("blob.delete", format!("{repository}@{digest}")),
     }
 }
 

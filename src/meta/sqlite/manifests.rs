@@ -7,12 +7,13 @@ use rusqlite::{Connection, OptionalExtension};
 
 use super::events::Log;
 use super::rows::{self, damaged, millis, size};
-use super::{blobs, repositories, tags};
+use super::{blobs, organisations, repositories, tags};
+use crate::access::Actor;
 use crate::digest::{Digest, Sha256};
 use crate::manifest::{ManifestReference, Target};
 use crate::meta::{
     Change, ManifestRecord, NewManifest, Page, PutManifest, REFERRERS_PAGE, REFERRERS_PAGE_BYTES, Referrer,
-    TagCondition,
+    Usage,
 };
 use crate::name::RepositoryName;
 
@@ -67,16 +68,30 @@ fn resolve(
 
 /// The targets of a manifest that may be stored, or why it may not.
 fn decide(db: &Connection, new: &NewManifest) -> rusqlite::Result<Result<Vec<Sha256>, PutManifest>> {
-    if new.condition != TagCondition::Any {
-        for tag in &new.tags {
-            let now = tags::find(db, &new.repository, tag)?;
-            if !new.condition.holds(now.as_ref()) {
-                let now = now.map(|now| now.digest());
-                return Ok(Err(PutManifest::TagMoved { tag: tag.clone(), now }));
-            }
+    let NewManifest { repository, tags, condition, may_move, .. } = new;
+    let (id, digest) = (repositories::find(db, repository)?, new.digests.sha256);
+    let more = Usage { bytes: added(db, new)?, repositories: id.is_none().into() };
+    if let Err(refusal) = organisations::admit(db, repository.catalog(), more)? {
+        return Ok(Err(PutManifest::Catalog(refusal)));
+    }
+    for tag in tags {
+        if let Some(refusal) = tags::refusal(db, repository, tag, &digest, condition, *may_move)? {
+            return Ok(Err(PutManifest::Tag { tag: tag.clone(), refusal }));
         }
     }
-    resolve(db, repositories::find(db, &new.repository)?, &new.manifest.references)
+    resolve(db, id, &new.manifest.references)
+}
+
+/// The bytes by which the catalog grows.
+fn added(db: &Connection, new: &NewManifest) -> rusqlite::Result<u64> {
+    let counted = is_counted(db, new.repository.catalog(), &new.digests.sha256)?;
+    Ok(if counted { 0 } else { new.size })
+}
+
+/// Whether some repository of the catalog has the manifest already, so that it counts no more.
+fn is_counted(db: &Connection, catalog: &str, sha256: &Sha256) -> rusqlite::Result<bool> {
+    db.prepare_cached("SELECT 1 FROM manifests WHERE sha256 = ?1 AND catalog = ?2 LIMIT 1")?
+        .exists((sha256.0, catalog))
 }
 
 pub(super) fn check(db: &Connection, new: &NewManifest) -> rusqlite::Result<PutManifest> {
@@ -88,7 +103,10 @@ pub(super) fn put(db: &Connection, new: &NewManifest) -> rusqlite::Result<PutMan
         Ok(targets) => targets,
         Err(refused) => return Ok(refused),
     };
-    let id = repositories::find_or_make(db, &new.repository)?;
+    let id = match repositories::find_or_make(db, &new.repository, added(db, new)?)? {
+        Ok(id) => id,
+        Err(refusal) => return Ok(PutManifest::Catalog(refusal)),
+    };
     let digest = new.digests.sha256;
     let mut log = Log::new(&new.repository, &new.actor);
     if find_in(db, id, &digest.into())?.is_none() {
@@ -144,17 +162,20 @@ pub(super) fn delete(
     db: &Connection,
     repository: &RepositoryName,
     digest: &Digest,
-    actor: &str,
+    actor: &Actor,
 ) -> rusqlite::Result<bool> {
     let Some(id) = repositories::find(db, repository)? else { return Ok(false) };
     let Some(manifest) = find_in(db, id, digest)? else { return Ok(false) };
     let digest = manifest.digests.sha256;
     let mut log = Log::new(repository, actor);
-    for tag in tags::delete_all_of(db, id, &digest)? {
+    for tag in tags::delete_all_of(db, repository, id, &digest)? {
         log.add(Change::TagDeleted { tag, digest });
     }
     db.prepare_cached("DELETE FROM manifests WHERE repository = ?1 AND sha256 = ?2")?
         .execute((id, digest.0))?;
+    if !is_counted(db, repository.catalog(), &digest)? {
+        organisations::count(db, repository.catalog(), -size(manifest.size)?, 0)?;
+    }
     log.add(Change::ManifestDeleted { digest });
     log.write(db)?;
     Ok(true)

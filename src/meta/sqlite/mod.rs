@@ -1,11 +1,15 @@
 //! Metadata in one SQLite file: write-ahead log, every commit synced, one writer, several readers.
 
+mod api_tokens;
+mod audit;
 mod blobs;
 mod events;
 mod keys;
 mod manifests;
+mod organisations;
 mod repositories;
 mod rows;
+mod tag_rules;
 mod tags;
 mod uploads;
 mod writer;
@@ -27,19 +31,24 @@ use self::rows::{damaged, millis};
 use self::writer::Writer;
 use super::migrate::{self, Applied, Migration};
 use super::{
-    BlobRecord, Event, Holder, KeyRecord, ManifestRecord, MetaError, MetaStore, MountSource, NewManifest,
-    Page, PutManifest, Referrer, Upload,
+    AuditEntry, AuditRecord, BlobRecord, CatalogRefusal, CreateToken, DeleteOrganisation, Event, Holder,
+    ImmutableTags, KeyRecord, ManifestRecord, MetaError, MetaStore, MountBlob, MountSource, NewManifest,
+    Organisation, OrganisationChange, Page, PutManifest, Referrer, TagWrite, TokenRecord, Upload,
+    WriteOrganisation, WriteTags,
 };
-use crate::access::ReadScope;
+use crate::access::{Actor, ReadScope};
 use crate::digest::{Digest, Sha256};
 use crate::name::{RepositoryName, Tag};
 use crate::staging::Checkpoint;
 
-const MIGRATIONS: &[Migration] = &[Migration {
-    version: 1,
-    name: "registry",
-    sql: include_str!("../../../migrations/sqlite/0001_registry.sql"),
-}];
+const MIGRATIONS: &[Migration] = &[
+    Migration {
+        version: 1,
+        name: "registry",
+        sql: include_str!("../../../migrations/sqlite/0001_registry.sql"),
+    },
+    Migration { version: 2, name: "access", sql: include_str!("../../../migrations/sqlite/0002_access.sql") },
+];
 
 /// Connections that read at the same time.
 const READERS: usize = 4;
@@ -49,12 +58,14 @@ const READERS: usize = 4;
 pub struct SqliteCounters {
     pub reads: Counter,
     pub writes: Counter,
+    /// Looks at the access version, once a second.
+    pub polls: Counter,
 }
 
 impl SqliteCounters {
     /// Counts nothing.
     pub fn noop() -> Self {
-        Self { reads: Counter::noop(), writes: Counter::noop() }
+        Self { reads: Counter::noop(), writes: Counter::noop(), polls: Counter::noop() }
     }
 }
 
@@ -100,6 +111,13 @@ impl SqliteMeta {
         work: impl FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
     ) -> Result<T, MetaError> {
         self.counters.reads.increment(1);
+        self.look(work).await
+    }
+
+    async fn look<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
+    ) -> Result<T, MetaError> {
         let readers = Arc::clone(&self.readers);
         let permit = Arc::clone(&readers.permits).acquire_owned().await;
         let permit = permit.map_err(|_| MetaError("the store is closed".into()))?;
@@ -204,9 +222,10 @@ impl MetaStore for SqliteMeta {
         repository: &RepositoryName,
         blob: BlobRecord,
         upload: Option<Uuid>,
-    ) -> Result<(), MetaError> {
-        let repository = repository.clone();
-        self.write(move |db| blobs::link(db, &repository, &blob, upload)).await
+        actor: &Actor,
+    ) -> Result<Result<(), CatalogRefusal>, MetaError> {
+        let (repository, actor) = (repository.clone(), actor.clone());
+        self.write(move |db| blobs::link(db, &repository, &blob, upload, &actor)).await
     }
 
     async fn mount_blob(
@@ -214,23 +233,24 @@ impl MetaStore for SqliteMeta {
         repository: &RepositoryName,
         digest: &Digest,
         source: MountSource,
-    ) -> Result<Option<BlobRecord>, MetaError> {
-        let (repository, digest) = (repository.clone(), *digest);
+        actor: &Actor,
+    ) -> Result<MountBlob, MetaError> {
+        let (repository, digest, actor) = (repository.clone(), *digest, actor.clone());
         // Most mounts that are tried find nothing: those need not wait for the writer, nor hold it up.
         let tried = source.clone();
         if self.read(move |db| blobs::find_source(db, &digest, &tried)).await?.is_none() {
-            return Ok(None);
+            return Ok(MountBlob::Absent);
         }
-        self.write(move |db| blobs::mount(db, &repository, &digest, &source)).await
+        self.write(move |db| blobs::mount(db, &repository, &digest, &source, &actor)).await
     }
 
     async fn unlink_blob(
         &self,
         repository: &RepositoryName,
         digest: &Digest,
-        actor: &str,
+        actor: &Actor,
     ) -> Result<bool, MetaError> {
-        let (repository, digest, actor) = (repository.clone(), *digest, actor.to_owned());
+        let (repository, digest, actor) = (repository.clone(), *digest, actor.clone());
         self.write(move |db| blobs::unlink(db, &repository, &digest, &actor)).await
     }
 
@@ -266,9 +286,9 @@ impl MetaStore for SqliteMeta {
         &self,
         repository: &RepositoryName,
         digest: &Digest,
-        actor: &str,
+        actor: &Actor,
     ) -> Result<bool, MetaError> {
-        let (repository, digest, actor) = (repository.clone(), *digest, actor.to_owned());
+        let (repository, digest, actor) = (repository.clone(), *digest, actor.clone());
         self.write(move |db| manifests::delete(db, &repository, &digest, &actor)).await
     }
 
@@ -276,9 +296,9 @@ impl MetaStore for SqliteMeta {
         &self,
         repository: &RepositoryName,
         tag: &Tag,
-        actor: &str,
+        actor: &Actor,
     ) -> Result<bool, MetaError> {
-        let (repository, tag, actor) = (repository.clone(), tag.clone(), actor.to_owned());
+        let (repository, tag, actor) = (repository.clone(), tag.clone(), actor.clone());
         self.write(move |db| tags::delete(db, &repository, &tag, &actor)).await
     }
 
@@ -353,6 +373,116 @@ impl MetaStore for SqliteMeta {
     ) -> Result<Page<Event>, MetaError> {
         let (repository, tag) = (repository.clone(), tag.clone());
         self.read(move |db| events::of_tag(db, &repository, &tag, before, limit)).await
+    }
+
+    async fn write_tags(&self, tags: Vec<TagWrite>, actor: &Actor) -> Result<WriteTags, MetaError> {
+        let actor = actor.clone();
+        self.write(move |db| tags::write_all(db, &tags, &actor)).await
+    }
+
+    async fn tag_rules(&self, catalog: &str) -> Result<Vec<ImmutableTags>, MetaError> {
+        let catalog = catalog.to_owned();
+        self.read(move |db| tag_rules::list(db, &catalog)).await
+    }
+
+    async fn set_tag_rules(
+        &self,
+        catalog: &str,
+        rules: Vec<ImmutableTags>,
+        actor: &Actor,
+    ) -> Result<bool, MetaError> {
+        let (catalog, actor) = (catalog.to_owned(), actor.clone());
+        self.write(move |db| tag_rules::replace(db, &catalog, &rules, &actor)).await
+    }
+
+    async fn create_organisation(
+        &self,
+        id: &str,
+        name: &str,
+        domain: Option<&str>,
+        actor: &Actor,
+    ) -> Result<WriteOrganisation, MetaError> {
+        let (id, name, domain) = (id.to_owned(), name.to_owned(), domain.map(str::to_owned));
+        let actor = actor.clone();
+        self.write(move |db| organisations::create(db, &id, &name, domain.as_deref(), &actor)).await
+    }
+
+    async fn update_organisation(
+        &self,
+        id: &str,
+        change: OrganisationChange,
+        actor: &Actor,
+    ) -> Result<WriteOrganisation, MetaError> {
+        let (id, actor) = (id.to_owned(), actor.clone());
+        self.write(move |db| organisations::update(db, &id, &change, &actor)).await
+    }
+
+    async fn delete_organisation(&self, id: &str, actor: &Actor) -> Result<DeleteOrganisation, MetaError> {
+        let (id, actor) = (id.to_owned(), actor.clone());
+        self.write(move |db| organisations::delete(db, &id, &actor)).await
+    }
+
+    async fn organisation(&self, id: &str) -> Result<Option<Organisation>, MetaError> {
+        let id = id.to_owned();
+        self.read(move |db| organisations::find(db, &id)).await
+    }
+
+    async fn organisations(
+        &self,
+        among: Option<&[String]>,
+        after: Option<&str>,
+        limit: usize,
+    ) -> Result<Page<Organisation>, MetaError> {
+        let (among, after) = (among.map(<[String]>::to_vec), after.unwrap_or_default().to_owned());
+        self.read(move |db| organisations::list(db, among.as_deref(), &after, limit)).await
+    }
+
+    async fn create_token(&self, token: TokenRecord, actor: &Actor) -> Result<CreateToken, MetaError> {
+        let actor = actor.clone();
+        self.write(move |db| api_tokens::create(db, &token, &actor)).await
+    }
+
+    async fn token_by_secret(&self, sha256: &Sha256) -> Result<Option<TokenRecord>, MetaError> {
+        let sha256 = *sha256;
+        self.read(move |db| api_tokens::by_secret(db, &sha256)).await
+    }
+
+    async fn token(&self, id: Uuid) -> Result<Option<TokenRecord>, MetaError> {
+        self.read(move |db| api_tokens::find(db, id)).await
+    }
+
+    async fn tokens(
+        &self,
+        catalogs: Option<&[String]>,
+        after: Option<Uuid>,
+        limit: usize,
+    ) -> Result<Page<TokenRecord>, MetaError> {
+        let catalogs = catalogs.map(<[String]>::to_vec);
+        self.read(move |db| api_tokens::list(db, catalogs.as_deref(), after, limit)).await
+    }
+
+    async fn revoke_token(&self, id: Uuid, actor: &Actor) -> Result<bool, MetaError> {
+        let actor = actor.clone();
+        self.write(move |db| api_tokens::revoke(db, id, &actor)).await
+    }
+
+    async fn access_version(&self) -> Result<u64, MetaError> {
+        self.counters.polls.increment(1);
+        self.look(organisations::access_version).await
+    }
+
+    async fn record(&self, entry: AuditEntry) -> Result<(), MetaError> {
+        self.write(move |db| audit::insert(db, &entry)).await
+    }
+
+    async fn audit(
+        &self,
+        catalogs: Option<&[String]>,
+        after: u64,
+        limit: usize,
+    ) -> Result<Vec<AuditRecord>, MetaError> {
+        let catalogs = catalogs.map(<[String]>::to_vec);
+        self.read(move |db| audit::list(db, catalogs.as_deref(), after, limit)).await
     }
 
     async fn ensure_key(

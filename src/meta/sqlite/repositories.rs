@@ -2,10 +2,11 @@
 
 use rusqlite::{Connection, OptionalExtension, Row};
 
-use super::rows::{damaged, millis, page};
-use crate::access::ReadScope;
+use super::organisations;
+use super::rows::{damaged, millis, page, size};
+use crate::access::{CatalogScope, ReadScope};
 use crate::digest::Sha256;
-use crate::meta::{Holder, Page};
+use crate::meta::{CatalogRefusal, Holder, Page, Usage};
 use crate::name::RepositoryName;
 
 pub(super) fn find(db: &Connection, repository: &RepositoryName) -> rusqlite::Result<Option<i64>> {
@@ -14,18 +15,27 @@ pub(super) fn find(db: &Connection, repository: &RepositoryName) -> rusqlite::Re
         .optional()
 }
 
-/// The row of the repository, made with its catalog if it was not there.
-pub(super) fn find_or_make(db: &Connection, repository: &RepositoryName) -> rusqlite::Result<i64> {
-    if let Some(id) = find(db, repository)? {
-        return Ok(id);
+/// The row of the repository, made if it was not there, once its catalog admits that and so many bytes more.
+pub(super) fn find_or_make(
+    db: &Connection,
+    repository: &RepositoryName,
+    bytes: u64,
+) -> rusqlite::Result<Result<i64, CatalogRefusal>> {
+    let (catalog, known) = (repository.catalog(), find(db, repository)?);
+    let more = Usage { bytes, repositories: known.is_none().into() };
+    if let Err(refusal) = organisations::admit(db, catalog, more)? {
+        return Ok(Err(refusal));
+    }
+    organisations::count(db, catalog, size(bytes)?, known.is_none().into())?;
+    if let Some(id) = known {
+        return Ok(Ok(id));
     }
     let now = millis(std::time::SystemTime::now());
-    db.prepare_cached("INSERT INTO catalogs (id, created_at) VALUES (?1, ?2) ON CONFLICT DO NOTHING")?
-        .execute((repository.catalog(), now))?;
     db.prepare_cached(
         "INSERT INTO repositories (catalog, name, created_at) VALUES (?1, ?2, ?3) RETURNING id",
     )?
-    .query_row((repository.catalog(), repository.as_str(), now), |row| row.get(0))
+    .query_row((catalog, repository.as_str(), now), |row| row.get(0))
+    .map(Ok)
 }
 
 /// A repository of the scope that has the digest, as a blob or as a manifest.
@@ -46,17 +56,24 @@ pub(super) fn holder(
             ReadScope::Only { catalogs, repositories } => {
                 let mut in_catalog = db.prepare_cached(&format!(
                     "SELECT r.name, held.size FROM {table} AS held JOIN repositories AS r
-                     ON r.id = held.repository WHERE held.sha256 = ?1 AND held.catalog = ?2 LIMIT 1"
+                     ON r.id = held.repository WHERE held.sha256 = ?1 AND held.catalog = ?2"
                 ))?;
                 let mut in_repository = db.prepare_cached(&format!(
                     "SELECT r.name, held.size FROM repositories AS r JOIN {table} AS held
                      ON held.repository = r.id WHERE held.sha256 = ?1 AND r.name = ?2"
                 ))?;
-                first(catalogs, |catalog| in_catalog.query_row((sha256.0, catalog), name_and_size))?.or(
-                    first(repositories, |repository| {
-                        in_repository.query_row((sha256.0, repository.as_str()), name_and_size)
-                    })?,
-                )
+                let mut held = None;
+                for scope in catalogs {
+                    let rows = in_catalog.query_map((sha256.0, &scope.catalog), name_and_size)?;
+                    held = held.or(first_admitted(scope, rows, |(repository, _)| repository)?);
+                }
+                for repository in repositories {
+                    if held.is_none() {
+                        let row = (sha256.0, repository.as_str());
+                        held = in_repository.query_row(row, name_and_size).optional()?;
+                    }
+                }
+                held
             }
         };
         if let Some((repository, size)) = held {
@@ -66,13 +83,15 @@ pub(super) fn holder(
     Ok(None)
 }
 
-/// The first row that one of the places has.
-pub(super) fn first<P, R>(
-    places: &[P],
-    mut look: impl FnMut(&P) -> rusqlite::Result<R>,
+/// The first row whose repository is in the scope. Without globs that is the first one.
+pub(super) fn first_admitted<R>(
+    scope: &CatalogScope,
+    rows: impl Iterator<Item = rusqlite::Result<R>>,
+    repository: impl Fn(&R) -> &str,
 ) -> rusqlite::Result<Option<R>> {
-    for place in places {
-        if let Some(row) = look(place).optional()? {
+    for row in rows {
+        let row = row?;
+        if scope.only.is_none() || scope.admits(&name(repository(&row))?) {
             return Ok(Some(row));
         }
     }
@@ -102,11 +121,14 @@ pub(super) fn list(
         }
         ReadScope::Only { catalogs, repositories } => {
             let mut in_catalog = db.prepare_cached(
-                "SELECT name FROM repositories WHERE catalog = ?1 AND name > ?2 ORDER BY name LIMIT ?3",
+                "SELECT name FROM repositories WHERE catalog = ?1 AND name > ?2 ORDER BY name",
             )?;
-            for catalog in catalogs {
-                for row in in_catalog.query_map((catalog, after, most), |row| row.get::<_, String>(0))? {
-                    names.push(name(&row?)?);
+            for scope in catalogs {
+                let rows = in_catalog.query_map((&scope.catalog, after), |row| row.get::<_, String>(0))?;
+                let parsed = rows.map(|row| name(&row?));
+                let admitted = parsed.filter(|name| name.as_ref().map_or(true, |name| scope.admits(name)));
+                for name in admitted.take(most) {
+                    names.push(name?);
                 }
             }
             for repository in repositories.iter().filter(|repository| repository.as_str() > after) {

@@ -5,11 +5,17 @@ use std::time::SystemTime;
 use rusqlite::{Connection, OptionalExtension};
 
 use super::events::Log;
-use super::repositories;
 use super::rows::{self, damaged, millis, page, sha256};
+use super::tag_rules::{self, Tombstone};
+use super::{manifests, repositories};
+use crate::access::Actor;
 use crate::digest::Sha256;
-use crate::meta::{Change, ManifestRecord, Page};
+use crate::meta::{
+    Change, ManifestRecord, PLUGIN_ARTIFACT_TYPE, Page, TagCondition, TagRefusal, TagRule, TagWrite,
+    TagWriteRefusal, WriteTags,
+};
 use crate::name::{RepositoryName, Tag};
+use crate::version::is_version;
 
 pub(super) fn find(
     db: &Connection,
@@ -25,6 +31,58 @@ pub(super) fn find(
     )?
     .query_row((repository.as_str(), tag.as_str()), rows::manifest)
     .optional()
+}
+
+/// Why the tag may not be pointed to a manifest, if so. The condition first: who gave one wants to be told.
+pub(super) fn refusal(
+    db: &Connection,
+    repository: &RepositoryName,
+    tag: &Tag,
+    manifest: &Sha256,
+    condition: &TagCondition,
+    may_move: bool,
+) -> rusqlite::Result<Option<TagRefusal>> {
+    let now = find(db, repository, tag)?;
+    if !condition.holds(now.as_ref()) {
+        return Ok(Some(TagRefusal::Moved { now: now.map(|now| now.digest()) }));
+    }
+    let Some(id) = repositories::find(db, repository)? else { return Ok(None) };
+    let buried = match &now {
+        Some(_) => None,
+        None => tag_rules::tombstone(db, id, tag)?,
+    };
+    let bound = now.as_ref().map(|now| now.digests.sha256).or(buried.as_ref().map(|buried| buried.manifest));
+    let Some(bound) = bound.filter(|bound| bound != manifest) else { return Ok(None) };
+    let version = match &buried {
+        Some(buried) => buried.version,
+        None => is_plugin_version(db, id, tag, &bound)?,
+    };
+    let rule = if version {
+        TagRule::Version
+    } else if tag_rules::keep(db, repository, tag)? {
+        TagRule::Immutable
+    } else if now.is_some() && !may_move {
+        TagRule::CreateOnly
+    } else {
+        return Ok(None);
+    };
+    let now = now.map_or(bound.into(), |now| now.digest());
+    Ok(Some(TagRefusal::Kept { rule, now }))
+}
+
+/// Whether the tag is a version, and its manifest a plugin's.
+fn is_plugin_version(
+    db: &Connection,
+    repository: i64,
+    tag: &Tag,
+    manifest: &Sha256,
+) -> rusqlite::Result<bool> {
+    let artifact_type = || {
+        db.prepare_cached("SELECT artifact_type FROM manifests WHERE repository = ?1 AND sha256 = ?2")?
+            .query_row((repository, manifest.0), |row| row.get::<_, Option<String>>(0))
+            .optional()
+    };
+    Ok(is_version(tag) && artifact_type()?.flatten().as_deref() == Some(PLUGIN_ARTIFACT_TYPE))
 }
 
 /// Points the tag to a manifest of the repository, and returns what it pointed to before.
@@ -58,10 +116,11 @@ pub(super) fn delete(
     db: &Connection,
     repository: &RepositoryName,
     tag: &Tag,
-    actor: &str,
+    actor: &Actor,
 ) -> rusqlite::Result<bool> {
     let Some(id) = repositories::find(db, repository)? else { return Ok(false) };
     let Some(digest) = target(db, id, tag)? else { return Ok(false) };
+    remember(db, repository, id, tag, &digest)?;
     db.prepare_cached("DELETE FROM tags WHERE repository = ?1 AND tag = ?2")?.execute((id, tag.as_str()))?;
     let mut log = Log::new(repository, actor);
     log.add(Change::TagDeleted { tag: tag.clone(), digest });
@@ -69,9 +128,25 @@ pub(super) fn delete(
     Ok(true)
 }
 
+/// Leaves a tombstone for a tag that is about to be deleted, if it is immutable.
+fn remember(
+    db: &Connection,
+    repository: &RepositoryName,
+    id: i64,
+    tag: &Tag,
+    manifest: &Sha256,
+) -> rusqlite::Result<()> {
+    let version = is_plugin_version(db, id, tag, manifest)?;
+    if version || tag_rules::keep(db, repository, tag)? {
+        tag_rules::bury(db, id, tag, &Tombstone { manifest: *manifest, version })?;
+    }
+    Ok(())
+}
+
 /// Deletes every tag of a manifest, and returns them in order.
 pub(super) fn delete_all_of(
     db: &Connection,
+    name: &RepositoryName,
     repository: i64,
     manifest: &Sha256,
 ) -> rusqlite::Result<Vec<Tag>> {
@@ -79,9 +154,44 @@ pub(super) fn delete_all_of(
         db.prepare_cached("SELECT tag FROM tags WHERE repository = ?1 AND manifest = ?2 ORDER BY tag")?;
     let rows = statement.query_map((repository, manifest.0), |row| row.get::<_, String>(0))?;
     let tags = rows.map(|row| parse(&row?)).collect::<rusqlite::Result<Vec<_>>>()?;
+    for tag in &tags {
+        remember(db, name, repository, tag, manifest)?;
+    }
     db.prepare_cached("DELETE FROM tags WHERE repository = ?1 AND manifest = ?2")?
         .execute((repository, manifest.0))?;
     Ok(tags)
+}
+
+/// Writes several tags, all or none.
+pub(super) fn write_all(db: &Connection, writes: &[TagWrite], actor: &Actor) -> rusqlite::Result<WriteTags> {
+    let mut refused = Vec::new();
+    let mut decided = Vec::with_capacity(writes.len());
+    for (place, write) in writes.iter().enumerate() {
+        match manifests::find(db, &write.repository, &write.digest)? {
+            None => refused.push((place, TagWriteRefusal::ManifestUnknown)),
+            Some(manifest) => {
+                let sha256 = manifest.digests.sha256;
+                let TagWrite { repository, tag, condition, may_move, .. } = write;
+                match refusal(db, repository, tag, &sha256, condition, *may_move)? {
+                    Some(refusal) => refused.push((place, TagWriteRefusal::Tag(refusal))),
+                    None => decided.push((write, sha256)),
+                }
+            }
+        }
+    }
+    if !refused.is_empty() {
+        return Ok(WriteTags::Refused(refused));
+    }
+    for (TagWrite { repository, tag, .. }, digest) in decided {
+        let Some(id) = repositories::find(db, repository)? else { continue };
+        let previous = set(db, id, tag, &digest)?;
+        if previous != Some(digest) {
+            let mut log = Log::new(repository, actor);
+            log.add(Change::TagSet { tag: tag.clone(), digest, previous });
+            log.write(db)?;
+        }
+    }
+    Ok(WriteTags::Written)
 }
 
 pub(super) fn list(

@@ -1,20 +1,27 @@
 //! Method, path and query become a [`Route`], or a refusal. Pure: nothing is looked up here.
 
+mod api;
+mod v2;
+
 use std::borrow::Cow;
 
 use http::{Method, Uri};
 use percent_encoding::percent_decode_str;
+use strum::{EnumDiscriminants, EnumIter};
 use uuid::Uuid;
 
-use super::query::{HistoryQuery, ListQuery, Query, QueryError, TokenQuery, UploadStart};
-use crate::access::Action;
+use super::query::{
+    AuditQuery, HistoryQuery, ListQuery, PageQuery, Query, QueryError, TokenQuery, UploadStart,
+};
+use crate::access::{Action, Permission, SYSTEM_CATALOG};
 use crate::digest::{Digest, DigestError, Sha256};
-use crate::name::{NameError, Reference, ReferenceError, RepositoryName, Tag, TagError};
+use crate::name::{NameError, Reference, RepositoryName, Tag, TagError};
 
 /// Longest path with query that is read.
 const URI_LIMIT: usize = 16 * 1024;
 /// A request, fully parsed. HEAD is GET here; the answer loses its body later.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, EnumDiscriminants)]
+#[strum_discriminants(name(RouteName), derive(EnumIter, Hash), doc = "A route without what it holds.")]
 pub enum Route {
     Base,
     Token(TokenQuery),
@@ -33,6 +40,20 @@ pub enum Route {
     AppendUpload { repository: RepositoryName, id: Uuid },
     FinishUpload { repository: RepositoryName, id: Uuid, digest: Digest },
     CancelUpload { repository: RepositoryName, id: Uuid },
+    ListOrganisations(PageQuery),
+    CreateOrganisation,
+    GetOrganisation { id: String },
+    UpdateOrganisation { id: String },
+    DeleteOrganisation { id: String },
+    ListTokens { catalog: Option<String>, page: PageQuery },
+    CreateToken,
+    RevokeToken { id: Option<Uuid> },
+    WhoAmI,
+    CanI { action: Action, repository: RepositoryName },
+    Audit(AuditQuery),
+    WriteTags { catalog: String },
+    GetTagRules { catalog: String },
+    SetTagRules { catalog: String },
     Live,
     Ready,
     Metrics,
@@ -79,12 +100,16 @@ pub enum RouteKind {
     Tags,
     Referrers,
     Upload,
+    Organisation,
+    ApiToken,
+    Audit,
+    TagWrites,
     Operation,
     Unknown,
 }
 
 impl RouteKind {
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 15] = [
         Self::Base,
         Self::Token,
         Self::Catalog,
@@ -94,6 +119,10 @@ impl RouteKind {
         Self::Tags,
         Self::Referrers,
         Self::Upload,
+        Self::Organisation,
+        Self::ApiToken,
+        Self::Audit,
+        Self::TagWrites,
         Self::Operation,
         Self::Unknown,
     ];
@@ -109,6 +138,10 @@ impl RouteKind {
             Self::Tags => "tags",
             Self::Referrers => "referrers",
             Self::Upload => "upload",
+            Self::Organisation => "organisation",
+            Self::ApiToken => "api_token",
+            Self::Audit => "audit",
+            Self::TagWrites => "tag_writes",
             Self::Operation => "operation",
             Self::Unknown => "unknown",
         }
@@ -126,6 +159,19 @@ pub enum Need<'a> {
     /// would be shown the public repositories alone.
     Listing,
     Repository(Action, &'a RepositoryName),
+    /// Somebody with a credential of their own, whatever it allows.
+    Known,
+    Permission(Permission, &'a str),
+    /// The right to manage the members of this catalog, or of any if none is named.
+    Members(Option<&'a str>),
+}
+
+/// What the audit log tells of a write that is refused.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Attempt {
+    pub action: &'static str,
+    pub catalog: Option<String>,
+    pub object: String,
 }
 
 impl Route {
@@ -146,6 +192,20 @@ impl Route {
             | Self::AppendUpload { .. }
             | Self::FinishUpload { .. }
             | Self::CancelUpload { .. } => RouteKind::Upload,
+            Self::ListOrganisations(_)
+            | Self::CreateOrganisation
+            | Self::GetOrganisation { .. }
+            | Self::UpdateOrganisation { .. }
+            | Self::DeleteOrganisation { .. } => RouteKind::Organisation,
+            Self::ListTokens { .. }
+            | Self::CreateToken
+            | Self::RevokeToken { .. }
+            | Self::WhoAmI
+            | Self::CanI { .. } => RouteKind::ApiToken,
+            Self::Audit(_) => RouteKind::Audit,
+            Self::WriteTags { .. } | Self::GetTagRules { .. } | Self::SetTagRules { .. } => {
+                RouteKind::TagWrites
+            }
             Self::Live | Self::Ready | Self::Metrics => RouteKind::Operation,
         }
     }
@@ -170,14 +230,85 @@ impl Route {
             Self::DeleteBlob { repository, .. } | Self::DeleteManifest { repository, .. } => {
                 Need::Repository(Action::Delete, repository)
             }
+            Self::ListOrganisations(_) | Self::WhoAmI | Self::CanI { .. } | Self::RevokeToken { .. } => {
+                Need::Known
+            }
+            Self::CreateOrganisation | Self::UpdateOrganisation { .. } | Self::DeleteOrganisation { .. } => {
+                Need::Permission(Permission::SystemAdmin, SYSTEM_CATALOG)
+            }
+            Self::GetOrganisation { id } => Need::Permission(Permission::OrgPluginsRead, id),
+            Self::CreateToken => Need::Members(None),
+            Self::ListTokens { catalog, .. } => Need::Members(catalog.as_deref()),
+            Self::Audit(query) => Need::Members(query.catalog.as_deref()),
+            Self::WriteTags { catalog } => Need::Permission(Permission::of_write(catalog), catalog),
+            Self::GetTagRules { catalog } => Need::Permission(Permission::of_read(catalog), catalog),
+            Self::SetTagRules { catalog } => Need::Members(Some(catalog)),
         }
     }
 
-    /// Whether the request changes something; such a request is finished even when its client goes away.
-    pub fn writes(&self) -> bool {
-        match self.need() {
-            Need::Repository(Action::Push | Action::Delete, _) => !matches!(self, Self::GetUpload { .. }),
-            Need::Repository(Action::Pull, _) | Need::Nothing | Need::Credential | Need::Listing => false,
+    /// What the request tries to change; such a request is finished even when its client goes away.
+    /// `None`: it only reads.
+    pub fn attempt(&self) -> Option<Attempt> {
+        let on = |action, repository: &RepositoryName, what: &dyn std::fmt::Display| {
+            let catalog = Some(repository.catalog().to_owned());
+            Some(Attempt { action, catalog, object: format!("{repository}{what}") })
+        };
+        let of = |action, catalog: Option<&str>, object: &str| {
+            Some(Attempt { action, catalog: catalog.map(str::to_owned), object: object.to_owned() })
+        };
+        match self {
+            Self::Base
+            | Self::Token(_)
+            | Self::Catalog(_)
+            | Self::GetImmutable { .. }
+            | Self::GetBlob { .. }
+            | Self::GetManifest { .. }
+            | Self::ListTags { .. }
+            | Self::TagHistory { .. }
+            | Self::ListReferrers { .. }
+            | Self::GetUpload { .. }
+            | Self::ListOrganisations(_)
+            | Self::GetOrganisation { .. }
+            | Self::ListTokens { .. }
+            | Self::WhoAmI
+            | Self::CanI { .. }
+            | Self::Audit(_)
+            | Self::GetTagRules { .. }
+            | Self::Live
+            | Self::Ready
+            | Self::Metrics => None,
+            Self::PutManifest { repository, reference, .. } => {
+                on("manifest.push", repository, &at(reference))
+            }
+            Self::DeleteManifest { repository, reference } => match reference {
+                Reference::Digest(_) => on("manifest.delete", repository, &at(reference)),
+                Reference::Tag(_) => on("tag.delete", repository, &at(reference)),
+            },
+            Self::DeleteBlob { repository, digest } => {
+                on("blob.delete", repository, &format_args!("@{digest}"))
+            }
+            Self::StartUpload { repository, start } => match start {
+                UploadStart::Mount { digest, .. } => on("blob.mount", repository, &format_args!("@{digest}")),
+                UploadStart::Whole { digest } => on("blob.push", repository, &format_args!("@{digest}")),
+                UploadStart::Session { .. } | UploadStart::MountFromNowhere => {
+                    on("blob.push", repository, &"")
+                }
+            },
+            Self::AppendUpload { repository, .. } | Self::CancelUpload { repository, .. } => {
+                on("blob.push", repository, &"")
+            }
+            Self::FinishUpload { repository, digest, .. } => {
+                on("blob.push", repository, &format_args!("@{digest}"))
+            }
+            Self::CreateOrganisation => of("organisation.create", None, ""),
+            Self::UpdateOrganisation { id } => of("organisation.update", Some(id), id),
+            Self::DeleteOrganisation { id } => of("organisation.delete", Some(id), id),
+            Self::CreateToken => of("token.create", None, ""),
+            Self::RevokeToken { id } => {
+                of("token.revoke", None, &id.map_or(String::new(), |id| format!("token:{id}")))
+            }
+            Self::WriteTags { catalog } => of("tag.set", Some(catalog), catalog),
+            Self::SetTagRules { catalog } => of("tag_rules.set", Some(catalog), catalog),
         }
     }
 
@@ -193,7 +324,8 @@ impl Route {
         match segments[..] {
             ["v2"] | ["v2", ""] => read_only(method, Self::Base),
             ["v2", "_catalog"] => read_only(method, Self::Catalog(query.list()?)),
-            ["v2", ref rest @ ..] => parse_v2(method, rest, &query),
+            ["v2", ref rest @ ..] => v2::parse(method, rest, &query),
+            ["api", ref rest @ ..] => api::parse(method, rest, &query),
             ["token"] => read_only(method, Self::Token(query.token()?)),
             ["blobs", "sha256", hex] => {
                 let sha256 = Sha256::from_hex(hex).map_err(RouteError::Digest)?;
@@ -204,6 +336,14 @@ impl Route {
             ["metrics"] => read_only(method, Self::Metrics),
             _ => Err(RouteError::NotFound),
         }
+    }
+}
+
+/// `:<tag>` or `@<digest>`
+fn at(reference: &Reference) -> String {
+    match reference {
+        Reference::Digest(digest) => format!("@{digest}"),
+        Reference::Tag(tag) => format!(":{tag}"),
     }
 }
 
@@ -231,91 +371,6 @@ fn read_only(method: &Method, route: Route) -> Result<Route, RouteError> {
 
 fn is_read(method: &Method) -> bool {
     method == Method::GET || method == Method::HEAD
-}
-
-/// Splits `<name>/<rest>` from the right, as a name may hold the words of the routes.
-fn parse_v2(method: &Method, segments: &[&str], query: &Query<'_>) -> Result<Route, RouteError> {
-    match segments {
-        [name @ .., "blobs", "uploads"] | [name @ .., "blobs", "uploads", ""] => {
-            if method != Method::POST {
-                return Err(RouteError::Method { allow: "POST" });
-            }
-            Ok(Route::StartUpload { repository: repository(name)?, start: query.upload_start()? })
-        }
-        [name @ .., "blobs", "uploads", id] => upload(method, repository(name)?, id, query),
-        [name @ .., "blobs", digest] => {
-            let repository = repository(name)?;
-            let digest = digest.parse().map_err(RouteError::Digest)?;
-            match method {
-                &Method::DELETE => Ok(Route::DeleteBlob { repository, digest }),
-                method if is_read(method) => Ok(Route::GetBlob { repository, digest }),
-                _ => Err(RouteError::Method { allow: "GET, HEAD, DELETE" }),
-            }
-        }
-        [name @ .., "manifests", reference] => manifest(method, repository(name)?, reference, query),
-        [name @ .., "tags", "list"] => {
-            let route = Route::ListTags { repository: repository(name)?, query: query.list()? };
-            read_only(method, route)
-        }
-        // No component of a name begins with an underscore, so this is never part of one.
-        [name @ .., "_quire", "tags", tag, "history"] => {
-            let tag = tag.parse().map_err(RouteError::Tag)?;
-            let query = HistoryQuery { limit: query.limit()?, before: query.number("before")? };
-            read_only(method, Route::TagHistory { repository: repository(name)?, tag, query })
-        }
-        [name @ .., "referrers", subject] => {
-            let repository = repository(name)?;
-            let query = ReferrersQuery {
-                subject: subject.parse().map_err(RouteError::Digest)?,
-                artifact_type: query.single("artifactType")?,
-                after: query.sha256("after")?,
-            };
-            read_only(method, Route::ListReferrers { repository, query })
-        }
-        _ => Err(RouteError::NotFound),
-    }
-}
-
-fn repository(segments: &[&str]) -> Result<RepositoryName, RouteError> {
-    segments.join("/").parse().map_err(RouteError::Name)
-}
-
-fn manifest(
-    method: &Method,
-    repository: RepositoryName,
-    reference: &str,
-    query: &Query<'_>,
-) -> Result<Route, RouteError> {
-    let reference = reference.parse().map_err(|error| match error {
-        ReferenceError::Digest(error) => RouteError::Digest(error),
-        ReferenceError::Tag(error) => RouteError::Tag(error),
-    })?;
-    match method {
-        &Method::PUT => Ok(Route::PutManifest { repository, reference, tags: query.tags()? }),
-        &Method::DELETE => Ok(Route::DeleteManifest { repository, reference }),
-        method if is_read(method) => Ok(Route::GetManifest { repository, reference }),
-        _ => Err(RouteError::Method { allow: "GET, HEAD, PUT, DELETE" }),
-    }
-}
-
-fn upload(
-    method: &Method,
-    repository: RepositoryName,
-    id: &str,
-    query: &Query<'_>,
-) -> Result<Route, RouteError> {
-    let id = Uuid::try_parse(id).map_err(|_| RouteError::UploadUnknown)?;
-    match *method {
-        Method::GET | Method::HEAD => Ok(Route::GetUpload { repository, id }),
-        Method::PATCH => Ok(Route::AppendUpload { repository, id }),
-        Method::DELETE => Ok(Route::CancelUpload { repository, id }),
-        Method::PUT => {
-            let digest = query.digest("digest")?;
-            let digest = digest.ok_or(RouteError::Digest(DigestError::Shape))?;
-            Ok(Route::FinishUpload { repository, id, digest })
-        }
-        _ => Err(RouteError::Method { allow: "GET, HEAD, PATCH, PUT, DELETE" }),
-    }
 }
 
 #[cfg(test)]
@@ -436,8 +491,8 @@ mod tests {
         let uri =
             "/token?service=x&scope=repository:a/b:pull,push&scope=repository:c/d:*%20registry:catalog:*";
         let Route::Token(query) = parse("GET", uri).unwrap() else { panic!() };
-        assert_eq!(query.repositories.len(), 2);
-        assert_eq!(query.repositories[1].1, [Action::Pull, Action::Push, Action::Delete]);
+        assert_eq!(query.scopes.len(), 2);
+        assert_eq!(query.scopes[1].actions, [Action::Pull, Action::Push, Action::Delete]);
         assert!(query.lists_catalog);
     }
 

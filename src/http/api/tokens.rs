@@ -1,0 +1,208 @@
+//! `/api/tokens`: API tokens are made, listed and revoked.
+
+use std::time::Duration;
+
+use http::StatusCode;
+use http::header::LOCATION;
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use super::{Findings, json, page, read, time};
+use crate::access::{Principal, RepositoryGlob, Requester, Role, Rule, SYSTEM_CATALOG};
+use crate::http::error::ApiError;
+use crate::http::query::PageQuery;
+use crate::http::reply::{Freshness, Reply};
+use crate::http::request_body::RequestBody;
+use crate::meta::TokenRecord;
+use crate::registry::{MadeToken, NewToken, Registry};
+
+/// Most grants, and most globs, of one token.
+const LIST_LIMIT: usize = 64;
+/// Longest life of a token that has one.
+const LIFE_LIMIT: u64 = 10 * 366 * 24 * 3600;
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct New {
+    name: String,
+    grants: Vec<NewGrant>,
+    /// Seconds.
+    expires_in: Option<u64>,
+    repositories: Option<Vec<String>>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct NewGrant {
+    catalog: String,
+    role: String,
+}
+
+#[derive(Serialize)]
+struct Shown<'a> {
+    id: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    token: Option<&'a str>,
+    name: &'a str,
+    grants: Vec<ShownGrant<'a>>,
+    repositories: Option<Vec<&'a str>>,
+    created_by: &'a str,
+    created_at: String,
+    expires_at: Option<String>,
+}
+
+#[derive(Serialize)]
+struct ShownGrant<'a> {
+    catalog: &'a str,
+    role: &'static str,
+}
+
+impl<'a> Shown<'a> {
+    fn of(record: &'a TokenRecord, secret: Option<&'a str>) -> Self {
+        let globs = record.repositories.as_ref();
+        let grants = record.grants.iter();
+        Self {
+            id: record.id.to_string(),
+            token: secret,
+            name: &record.name,
+            grants: grants.map(|(catalog, role)| ShownGrant { catalog, role: role.as_str() }).collect(),
+            repositories: globs.map(|globs| globs.iter().map(RepositoryGlob::as_str).collect()),
+            created_by: &record.created_by,
+            created_at: time(record.created),
+            expires_at: record.expires.map(time),
+        }
+    }
+}
+
+pub async fn create(
+    registry: &Registry,
+    requester: &Requester,
+    principal: &Principal,
+    body: RequestBody,
+) -> Result<Reply, ApiError> {
+    let new: New = read(body).await?;
+    // Who may not hand out tokens there learns that before what else is wrong.
+    for grant in &new.grants {
+        principal.manages(Some(&grant.catalog)).map_err(ApiError::Denied)?;
+    }
+    let new = check(new)?;
+    match registry.create_token(requester, new).await? {
+        MadeToken::Made { secret, record } => {
+            let mut reply = json(StatusCode::CREATED, &Shown::of(&record, Some(&secret)), Freshness::Secret);
+            reply.header(LOCATION, format!("/api/tokens/{}", record.id));
+            Ok(reply)
+        }
+        // Who manages the system may know which organisations there are; for others it is a foreign one.
+        MadeToken::CatalogUnknown(catalog) => match principal.managed() {
+            None => {
+                let mut findings = Findings::default();
+                findings.add("catalog", "/grants", format!("there is no catalog {catalog}"));
+                Err(ApiError::Invalid(findings.0))
+            }
+            Some(_) => Err(ApiError::Denied(Rule::NotAMember)),
+        },
+    }
+}
+
+fn check(new: New) -> Result<NewToken, ApiError> {
+    let mut findings = Findings::default();
+    findings.check_name("/name", &new.name);
+    if new.grants.is_empty() || new.grants.len() > LIST_LIMIT {
+        findings.add("grants", "/grants", format!("a token has 1 to {LIST_LIMIT} grants"));
+    }
+    let mut grants: Vec<(String, Role)> = Vec::new();
+    for (place, grant) in new.grants.into_iter().enumerate().take(LIST_LIMIT) {
+        let pointer = format!("/grants/{place}/role");
+        let Some(role) = Role::parse(&grant.role) else {
+            let known: Vec<&str> = Role::ALL.into_iter().map(Role::as_str).collect();
+            findings.add("role", pointer, format!("the roles are {}", known.join(", ")));
+            continue;
+        };
+        if role.permissions_on(&grant.catalog).is_none() {
+            let where_else = if grant.catalog == SYSTEM_CATALOG { "organisations" } else { "system" };
+            findings.add("role", pointer, format!("{} is a role on {where_else}", grant.role));
+        } else if grants.iter().any(|known| *known == (grant.catalog.clone(), role)) {
+            findings.add("role", pointer, "stands there twice");
+        } else {
+            grants.push((grant.catalog, role));
+        }
+    }
+    if new.expires_in.is_some_and(|seconds| !(1..=LIFE_LIMIT).contains(&seconds)) {
+        findings.add("expires_in", "/expires_in", format!("is 1 to {LIFE_LIMIT} seconds"));
+    }
+    let repositories = new.repositories.map(|globs| check_globs(&mut findings, &grants, &globs));
+    findings.done()?;
+    let life = new.expires_in.map(Duration::from_secs);
+    Ok(NewToken { name: new.name, grants, repositories, life })
+}
+
+fn check_globs(findings: &mut Findings, grants: &[(String, Role)], globs: &[String]) -> Vec<RepositoryGlob> {
+    if globs.is_empty() || globs.len() > LIST_LIMIT {
+        findings.add("repositories", "/repositories", format!("are 1 to {LIST_LIMIT} globs, or left out"));
+    }
+    let mut parsed = Vec::new();
+    for (place, text) in globs.iter().enumerate().take(LIST_LIMIT) {
+        let pointer = format!("/repositories/{place}");
+        match text.parse::<RepositoryGlob>() {
+            Err(error) => findings.add("repositories", pointer, error),
+            Ok(glob) => {
+                let reached = glob.catalog() == SYSTEM_CATALOG
+                    || grants.iter().any(|(on, role)| on == glob.catalog() || *role == Role::SysAdmin);
+                if !reached {
+                    findings.add("repositories", pointer, "no grant of the token is on this catalog");
+                }
+                parsed.push(glob);
+            }
+        }
+    }
+    parsed
+}
+
+/// The tokens with a grant on a catalog that the caller manages.
+pub async fn list(
+    registry: &Registry,
+    principal: &Principal,
+    catalog: Option<&str>,
+    query: &PageQuery,
+) -> Result<Reply, ApiError> {
+    let catalogs = match catalog {
+        Some(catalog) => Some(vec![catalog.to_owned()]),
+        None => principal.managed(),
+    };
+    // What is no id stands behind none.
+    let after = query.after.as_deref().and_then(|after| Uuid::try_parse(after).ok());
+    let found = registry.tokens(catalogs.as_deref(), after, query.limit).await?;
+    let next = found.items.last().filter(|_| found.more).map(|last| last.id.to_string());
+    let items: Vec<Shown<'_>> = found.items.iter().map(|record| Shown::of(record, None)).collect();
+    let path = match catalog {
+        Some(catalog) => format!("/api/tokens?catalog={catalog}"),
+        None => "/api/tokens".to_owned(),
+    };
+    Ok(page(&items, &path, query.limit, next.as_deref()))
+}
+
+/// A token may be revoked by who manages all that it has grants on, and by itself.
+pub async fn revoke(
+    registry: &Registry,
+    requester: &Requester,
+    principal: &Principal,
+    id: Option<Uuid>,
+) -> Result<Reply, ApiError> {
+    let own = id.is_some_and(|id| principal.subject == format!("token:{id}"));
+    if !own {
+        principal.manages(None).map_err(ApiError::Denied)?;
+    }
+    let unknown = ApiError::Unknown("token");
+    let Some(id) = id else { return Err(unknown) };
+    let Some(record) = registry.token(id).await? else { return Err(unknown) };
+    let managed = || {
+        principal.managed().is_none()
+            || !record.grants.is_empty()
+                && record.grants.iter().all(|(catalog, _)| principal.manages(Some(catalog)).is_ok())
+    };
+    // A foreign token is told like one that does not exist.
+    if (own || managed()) && registry.revoke_token(requester, id).await? {
+        return Ok(Reply::empty(StatusCode::NO_CONTENT, Freshness::Write));
+    }
+    Err(unknown)
+}

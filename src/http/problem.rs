@@ -1,0 +1,62 @@
+//! Problem bodies (RFC 9457) of the routes below `/api/`.
+
+use http::header::CONTENT_TYPE;
+use serde_json::{Value, json};
+
+use super::error::Row;
+use super::reply::{Freshness, Reply};
+
+/// One thing that is wrong with a request.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Finding {
+    pub code: &'static str,
+    pub detail: String,
+    /// A JSON pointer into the body of the request.
+    pub pointer: Option<String>,
+}
+
+impl Finding {
+    pub fn new(code: &'static str, pointer: impl ToString, detail: impl ToString) -> Self {
+        Self { code, detail: detail.to_string(), pointer: Some(pointer.to_string()) }
+    }
+}
+
+/// Most findings that are listed.
+const FINDINGS: usize = 100;
+
+/// Answers with a row of the table of errors.
+pub(super) fn reply(row: Row, findings: &[Finding], request_id: &str) -> Reply {
+    let code = row.problem_code();
+    let Row { status, message, detail, header, .. } = row;
+    let mut errors: Vec<Value> = findings
+        .iter()
+        .take(FINDINGS)
+        .map(|finding| match &finding.pointer {
+            Some(pointer) => {
+                json!({ "code": finding.code, "detail": finding.detail, "pointer": pointer })
+            }
+            None => json!({ "code": finding.code, "detail": finding.detail }),
+        })
+        .collect();
+    if errors.is_empty() {
+        errors.push(json!({ "code": code, "detail": message }));
+    }
+    let mut body = json!({
+        "type": "about:blank",
+        "title": status.canonical_reason().unwrap_or("Error"),
+        "status": status.as_u16(),
+        "code": code,
+        "detail": message,
+        "errors": errors,
+        "requestId": request_id,
+    });
+    if !status.is_server_error() && !detail.is_null() {
+        body["context"] = detail;
+    }
+    let mut reply = Reply::bytes(status, body.to_string().into(), Freshness::Error);
+    reply.header(CONTENT_TYPE, "application/problem+json");
+    if let Some((name, value)) = header {
+        reply.header(name, value);
+    }
+    reply
+}

@@ -1,0 +1,58 @@
+//! The paths below `/api/`.
+
+use http::Method;
+use uuid::Uuid;
+
+use super::super::query::{AuditQuery, Query};
+use super::{Route, RouteError, is_read, read_only};
+
+pub(super) fn parse(method: &Method, segments: &[&str], query: &Query<'_>) -> Result<Route, RouteError> {
+    match segments {
+        ["orgs"] => match *method {
+            Method::POST => Ok(Route::CreateOrganisation),
+            _ if is_read(method) => Ok(Route::ListOrganisations(query.page()?)),
+            _ => Err(RouteError::Method { allow: "GET, HEAD, POST" }),
+        },
+        ["orgs", id] => {
+            let id = (*id).to_owned();
+            match *method {
+                Method::PATCH => Ok(Route::UpdateOrganisation { id }),
+                Method::DELETE => Ok(Route::DeleteOrganisation { id }),
+                _ if is_read(method) => Ok(Route::GetOrganisation { id }),
+                _ => Err(RouteError::Method { allow: "GET, HEAD, PATCH, DELETE" }),
+            }
+        }
+        ["tokens"] => match *method {
+            Method::POST => Ok(Route::CreateToken),
+            _ if is_read(method) => {
+                Ok(Route::ListTokens { catalog: query.single("catalog")?, page: query.page()? })
+            }
+            _ => Err(RouteError::Method { allow: "GET, HEAD, POST" }),
+        },
+        // What is no id is the id of no token; who may not manage tokens is told that first.
+        ["tokens", id] if method == Method::DELETE => Ok(Route::RevokeToken { id: Uuid::try_parse(id).ok() }),
+        ["tokens", _] => Err(RouteError::Method { allow: "DELETE" }),
+        ["whoami"] => read_only(method, Route::WhoAmI),
+        ["can-i"] => {
+            let (action, repository) = query.question()?;
+            read_only(method, Route::CanI { action, repository })
+        }
+        ["audit"] => {
+            let (after, limit) = (query.number("after")?.unwrap_or(0), query.number("limit")?);
+            read_only(method, Route::Audit(AuditQuery { catalog: query.single("catalog")?, after, limit }))
+        }
+        ["catalogs", catalog, "tags"] if method == Method::POST => {
+            Ok(Route::WriteTags { catalog: (*catalog).to_owned() })
+        }
+        ["catalogs", _, "tags"] => Err(RouteError::Method { allow: "POST" }),
+        ["catalogs", catalog, "tag-rules"] => {
+            let catalog = (*catalog).to_owned();
+            match *method {
+                Method::PUT => Ok(Route::SetTagRules { catalog }),
+                _ if is_read(method) => Ok(Route::GetTagRules { catalog }),
+                _ => Err(RouteError::Method { allow: "GET, HEAD, PUT" }),
+            }
+        }
+        _ => Err(RouteError::NotFound),
+    }
+}

@@ -1,0 +1,38 @@
+//! Secrets and tokens: the admin token, API tokens, and the short tokens that `/token` hands out. Pure.
+
+mod admin;
+pub mod api;
+mod key;
+mod short;
+
+use std::time::Duration;
+
+use subtle::ConstantTimeEq;
+use thiserror::Error;
+
+use crate::digest::Sha256;
+
+pub use self::admin::{AdminToken, load_or_make_admin_token};
+pub use self::key::{SigningKey, VerifyingKey};
+pub use self::short::{Owner, ShortToken, Tokens};
+
+/// How long a short token is good for.
+pub const TOKEN_LIFE: Duration = Duration::from_secs(300);
+/// The name of this service in challenges and tokens.
+pub const SERVICE: &str = "quire";
+
+/// Compares digests of secrets in constant time.
+pub fn is_same_digest(one: &Sha256, other: &Sha256) -> bool {
+    one.0.ct_eq(&other.0).into()
+}
+
+/// Why a key or a token is no good.
+#[derive(Debug, Error)]
+pub enum TokenError {
+    #[error("the token key is not an Ed25519 key in PKCS#8")]
+    Key,
+    #[error("the token is not valid here, or no longer")]
+    Invalid,
+    #[error("the system has no random bytes")]
+    Random,
+}
