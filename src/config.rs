@@ -184,6 +184,10 @@ pub struct Resolution {
     pub stray_variables: Vec<(String, Option<&'static str>)>,
 }
 
+/// What is read of the environment besides `QUIRE_*`: where a person's logins and programs are.
+pub const FOREIGN_VARIABLES: [&str; 6] =
+    ["DOCKER_CONFIG", "HOME", "PATH", "REGISTRY_AUTH_FILE", "XDG_CONFIG_HOME", "XDG_RUNTIME_DIR"];
+
 /// The environment, given from outside so that tests need not change their own.
 pub type Environment = BTreeMap<String, String>;
 
@@ -222,15 +226,24 @@ fn from_environment(
     environment: &Environment,
 ) -> Result<Option<(String, String)>, ConfigError> {
     let variable = setting.variable();
+    if setting.secret {
+        return secret_from_environment(&variable, environment);
+    }
+    Ok(environment.get(&variable).map(|value| (value.clone(), variable)))
+}
+
+/// A secret, and the variable that it came from: the one of that name, or the one that names a file.
+pub fn secret_from_environment(
+    variable: &str,
+    environment: &Environment,
+) -> Result<Option<(String, String)>, ConfigError> {
     let file_variable = format!("{variable}_FILE");
-    let direct = environment.get(&variable);
-    let path = environment.get(&file_variable).filter(|_| setting.secret);
-    match (direct, path) {
+    match (environment.get(variable), environment.get(&file_variable)) {
         (Some(_), Some(_)) => Err(ConfigError::Variable {
             reason: format!("{variable} and {file_variable} are both set; keep one"),
             variable: file_variable,
         }),
-        (Some(value), None) => Ok(Some((value.clone(), variable))),
+        (Some(value), None) => Ok(Some((value.clone(), variable.to_owned()))),
         (None, Some(path)) => match fs::read_to_string(path) {
             Ok(value) => Ok(Some((value.trim_end_matches(['\r', '\n']).to_owned(), file_variable))),
             Err(error) => {
@@ -266,7 +279,7 @@ fn read_file(path: &PathBuf) -> Result<BTreeMap<&'static str, String>, ConfigErr
 
 fn stray_variables(environment: &Environment) -> Vec<(String, Option<&'static str>)> {
     // What client commands and long tests read besides the settings.
-    const OTHERS: [&str; 3] = ["QUIRE_URL", "QUIRE_TOKEN", "QUIRE_SOAK"];
+    const OTHERS: [&str; 4] = ["QUIRE_URL", "QUIRE_TOKEN", "QUIRE_TOKEN_FILE", "QUIRE_SOAK"];
     let known = |variable: &str| {
         OTHERS.contains(&variable)
             || SETTINGS.iter().any(|setting| {

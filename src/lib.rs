@@ -9,6 +9,7 @@ pub mod app;
 pub mod blob;
 pub mod callers;
 pub mod cli;
+pub mod client;
 pub mod config;
 pub mod digest;
 pub mod http;

@@ -7,6 +7,7 @@
 use std::process::ExitCode;
 
 use anyhow::Context;
+use quire::config::FOREIGN_VARIABLES;
 
 fn main() -> ExitCode {
     match run() {
@@ -21,7 +22,7 @@ fn main() -> ExitCode {
 fn run() -> anyhow::Result<u8> {
     let environment = std::env::vars_os()
         .filter_map(|(name, value)| name.into_string().ok().map(|name| (name, value)))
-        .filter(|(name, _)| name.starts_with("QUIRE_"))
+        .filter(|(name, _)| name.starts_with("QUIRE_") || FOREIGN_VARIABLES.contains(&name.as_str()))
         .map(|(name, value)| {
             let value = value.into_string().ok().with_context(|| format!("{name} is not UTF-8"))?;
             Ok((name, value))

@@ -1,10 +1,19 @@
 //! The command line: one file per command, flags made from the table of settings.
 
+mod audit;
+mod can_i;
 mod check_config;
 mod completions;
+mod login;
+mod logout;
 mod man;
+mod org;
+mod remote;
 mod serve;
+mod text;
+mod token;
 mod version;
+mod whoami;
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -13,10 +22,15 @@ use clap::{Arg, ArgMatches, Command};
 use thiserror::Error;
 
 use crate::app::StartError;
+use crate::client::ClientError;
 use crate::config::{self, ConfigError, Environment, Resolution, SETTINGS};
 
+/// The registry said no: refused, denied, unknown.
+pub const EXIT_NO: u8 = 1;
 /// Wrong usage, or a configuration that cannot be used.
 pub const EXIT_USAGE: u8 = 2;
+/// The registry could not be reached, or could not answer.
+pub const EXIT_UNREACHABLE: u8 = 3;
 
 /// Why a command did not do its work.
 #[derive(Debug, Error)]
@@ -27,6 +41,11 @@ pub enum CommandError {
     Start(#[from] StartError),
     #[error("{0}")]
     Logging(String),
+    #[error(transparent)]
+    Client(#[from] ClientError),
+    /// What the table of arguments cannot tell.
+    #[error("{0}")]
+    Usage(String),
     #[error(transparent)]
     Io(#[from] std::io::Error),
 }
@@ -40,6 +59,13 @@ pub fn command() -> Command {
         .arg_required_else_help(true)
         .subcommand(serve::command())
         .subcommand(check_config::command())
+        .subcommand(login::command())
+        .subcommand(logout::command())
+        .subcommand(whoami::command())
+        .subcommand(can_i::command())
+        .subcommand(org::command())
+        .subcommand(token::command())
+        .subcommand(audit::command())
         .subcommand(completions::command())
         .subcommand(man::command())
         .subcommand(version::command())
@@ -60,6 +86,13 @@ pub fn run(
     match matches.subcommand() {
         Some(("serve", matches)) => serve::run(matches, environment),
         Some(("check-config", matches)) => check_config::run(matches, environment),
+        Some(("login", matches)) => remote::finish(matches, login::run(matches, environment)),
+        Some(("logout", matches)) => remote::finish(matches, logout::run(matches, environment)),
+        Some(("whoami", matches)) => remote::finish(matches, whoami::run(matches, environment)),
+        Some(("can-i", matches)) => remote::finish(matches, can_i::run(matches, environment)),
+        Some(("org", matches)) => remote::finish(matches, org::run(matches, environment)),
+        Some(("token", matches)) => remote::finish(matches, token::run(matches, environment)),
+        Some(("audit", matches)) => remote::finish(matches, audit::run(matches, environment)),
         Some(("completions", matches)) => completions::run(matches),
         Some(("man", _)) => man::run(),
         Some(("version", matches)) => version::run(matches),

@@ -8,6 +8,7 @@ mod bad_messages;
 mod blob_laws;
 mod caching;
 mod cli;
+mod client_commands;
 mod conditions;
 mod connections;
 mod crash;

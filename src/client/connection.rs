@@ -1,0 +1,167 @@
+//! One registry over HTTP: requests, answers and lists.
+
+use std::error::Error;
+use std::time::Duration;
+
+use reqwest::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderValue, LOCATION};
+use reqwest::{Method, RequestBuilder, Response, Url};
+use serde_json::Value;
+
+use super::error::{ClientError, Problem};
+use super::lines::Lines;
+use super::pages::Pages;
+use super::registry_url::RegistryUrl;
+use super::secret::Secret;
+
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// For a request as a whole, and for the silence between two parts of a stream.
+const TIMEOUT: Duration = Duration::from_secs(60);
+/// The largest answer that is held in memory.
+const ANSWER_LIMIT: usize = 32 << 20;
+const USER_AGENT: &str = concat!("quire/", env!("CARGO_PKG_VERSION"));
+
+/// A registry with the credential that it is asked with.
+pub struct Connection {
+    http: reqwest::Client,
+    registry: RegistryUrl,
+    authorization: Option<HeaderValue>,
+}
+
+impl Connection {
+    pub fn new(registry: RegistryUrl, credential: Option<&Secret>) -> Result<Self, ClientError> {
+        let authorization = credential.map(|secret| {
+            let mut value = HeaderValue::from_str(&format!("Bearer {}", secret.expose()))
+                .map_err(|_| ClientError::Credential)?;
+            value.set_sensitive(true);
+            Ok::<_, ClientError>(value)
+        });
+        let mut http = reqwest::Client::builder()
+            .user_agent(USER_AGENT)
+            .redirect(reqwest::redirect::Policy::none())
+            .connect_timeout(CONNECT_TIMEOUT)
+            .read_timeout(TIMEOUT);
+        if !registry.is_encrypted() {
+            // The certificates of the system would be looked for, and may not be there.
+            http = http.tls_certs_only([]);
+        }
+        if registry.is_loopback() {
+            http = http.no_proxy();
+        }
+        let http = http.build().map_err(|error| unreachable(&registry.to_string(), &error))?;
+        Ok(Self { http, registry, authorization: authorization.transpose()? })
+    }
+
+    pub fn registry(&self) -> &RegistryUrl {
+        &self.registry
+    }
+
+    pub fn is_anonymous(&self) -> bool {
+        self.authorization.is_none()
+    }
+
+    pub async fn get(&self, path: &str, query: &[(&str, String)]) -> Result<Value, ClientError> {
+        let request = self.request(Method::GET, self.registry.at(path, query)).timeout(TIMEOUT);
+        self.json(self.send(request).await?).await
+    }
+
+    pub async fn post(&self, path: &str, body: &Value) -> Result<Value, ClientError> {
+        self.json(self.send_json(Method::POST, path, body).await?).await
+    }
+
+    pub async fn patch(&self, path: &str, body: &Value) -> Result<Value, ClientError> {
+        self.json(self.send_json(Method::PATCH, path, body).await?).await
+    }
+
+    pub async fn delete(&self, path: &str) -> Result<(), ClientError> {
+        let request = self.request(Method::DELETE, self.registry.at(path, &[])).timeout(TIMEOUT);
+        self.send(request).await.map(drop)
+    }
+
+    /// Every item of a list, over all of its pages.
+    pub async fn list(&self, path: &str, query: &[(&str, String)]) -> Result<Vec<Value>, ClientError> {
+        let mut pages = Pages::default();
+        let mut page = Some(self.registry.at(path, query));
+        let mut items = Vec::new();
+        while let Some(url) = page {
+            let answer = self.send(self.request(Method::GET, url.clone()).timeout(TIMEOUT)).await?;
+            page = pages.next(&url, answer.headers())?;
+            match self.json(answer).await? {
+                Value::Array(more) => items.extend(more),
+                _ => return Err(self.unexpected("its answer is no list")),
+            }
+        }
+        Ok(items)
+    }
+
+    /// The lines of an NDJSON stream, over all of its pages. The stream may last; only silence ends it.
+    pub fn lines(&self, path: &str, query: &[(&str, String)]) -> Lines<'_> {
+        Lines::new(self, self.registry.at(path, query))
+    }
+
+    pub(super) async fn open(&self, url: Url) -> Result<Response, ClientError> {
+        self.send(self.request(Method::GET, url)).await
+    }
+
+    pub(super) fn unexpected(&self, reason: impl Into<String>) -> ClientError {
+        ClientError::Unexpected { url: self.registry.to_string(), reason: reason.into() }
+    }
+
+    pub(super) fn broke_off(&self, error: &reqwest::Error) -> ClientError {
+        unreachable(&self.registry.to_string(), error)
+    }
+
+    fn request(&self, method: Method, url: Url) -> RequestBuilder {
+        let request = self.http.request(method, url).header(ACCEPT, "application/json, application/*;q=0.9");
+        match &self.authorization {
+            Some(authorization) => request.header(AUTHORIZATION, authorization),
+            None => request,
+        }
+    }
+
+    async fn send_json(&self, method: Method, path: &str, body: &Value) -> Result<Response, ClientError> {
+        let request = self.request(method, self.registry.at(path, &[])).timeout(TIMEOUT);
+        self.send(request.header(CONTENT_TYPE, "application/json").body(body.to_string())).await
+    }
+
+    async fn send(&self, request: RequestBuilder) -> Result<Response, ClientError> {
+        let answer = request.send().await.map_err(|error| self.broke_off(&error))?;
+        let status = answer.status();
+        if status.is_success() {
+            return Ok(answer);
+        }
+        if status.is_redirection() {
+            // The credential is for the server that was named.
+            let place = answer.headers().get(LOCATION).and_then(|place| place.to_str().ok());
+            let place = place.map(|place| format!(" to {place}")).unwrap_or_default();
+            return Err(self.unexpected(format!("it redirects{place}, which is not followed")));
+        }
+        let body = self.body(answer).await?;
+        Err(ClientError::Problem(Box::new(Problem::of(status, &body))))
+    }
+
+    async fn json(&self, answer: Response) -> Result<Value, ClientError> {
+        let body = self.body(answer).await?;
+        serde_json::from_slice(&body).map_err(|_| self.unexpected("its answer is no JSON"))
+    }
+
+    async fn body(&self, mut answer: Response) -> Result<Vec<u8>, ClientError> {
+        let mut body = Vec::new();
+        while let Some(part) = answer.chunk().await.map_err(|error| self.broke_off(&error))? {
+            if body.len() + part.len() > ANSWER_LIMIT {
+                return Err(self.unexpected("its answer is too long"));
+            }
+            body.extend_from_slice(&part);
+        }
+        Ok(body)
+    }
+}
+
+/// The innermost cause says what happened; what stands around it says only that a request was sent.
+fn unreachable(url: &str, error: &reqwest::Error) -> ClientError {
+    let mut cause: &dyn Error = error;
+    while let Some(inner) = cause.source() {
+        cause = inner;
+    }
+    let reason = if error.is_timeout() { "no answer in time".to_owned() } else { cause.to_string() };
+    ClientError::Unreachable { url: url.to_owned(), reason }
+}
