@@ -17,10 +17,13 @@ const PULL_CONNECTIONS: &str = "16";
 static SERIAL: AtomicU64 = AtomicU64::new(0);
 
 /// Repeats one GET, and returns the requests per second. `wrk` stays on the core of this process.
-pub fn pull(address: SocketAddr, path: &str, accept: &str, seconds: u64) -> io::Result<f64> {
+pub fn pull(address: SocketAddr, path: &str, headers: &[(&str, String)], seconds: u64) -> io::Result<f64> {
     let mut wrk = Command::new("wrk");
     wrk.args(["-t1", "-c", PULL_CONNECTIONS, &format!("-d{seconds}s")]);
-    wrk.args(["-H", &format!("Accept: {accept}"), &format!("http://{address}{path}")]);
+    for (name, value) in headers {
+        wrk.args(["-H", &format!("{name}: {value}")]);
+    }
+    wrk.arg(format!("http://{address}{path}"));
     let output = wrk.output()?;
     let text = String::from_utf8_lossy(&output.stdout);
     let failed = text.contains("Non-2xx") || text.contains("Socket errors");
@@ -118,6 +121,29 @@ fn check(answer: Answer, status: u16) -> io::Result<Answer> {
     }
     let text = String::from_utf8_lossy(&answer.body);
     Err(io::Error::other(format!("{} where {status} was expected: {text}", answer.status)))
+}
+
+/// A private copy of a blob in an organisation of its own, and the credentials of somebody who may pull it:
+/// an API token, and the short token that a client gets for it.
+pub fn private_copy(connection: &mut Connection, digest: &str, bytes: &[u8]) -> io::Result<[String; 2]> {
+    let admin = format!("Bearer {TOKEN}");
+    let mut send = |method, path: &str, credential: &str, body: &[u8], status| {
+        check(connection.request(method, path, &[("Authorization", credential)], body)?, status)
+    };
+    send("POST", "/api/orgs", &admin, br#"{"id": "acme"}"#, 201)?;
+    send("POST", &format!("/v2/acme/bench/blobs/uploads/?digest={digest}"), &admin, bytes, 201)?;
+    let body = br#"{"name": "bench", "grants": [{"catalog": "acme", "role": "orchestrator"}]}"#;
+    let token = member(&send("POST", "/api/tokens", &admin, body, 201)?.body)?;
+    let path = "/token?service=quire&scope=repository:acme/bench:pull";
+    let short = member(&send("GET", path, &format!("Bearer {token}"), &[], 200)?.body)?;
+    Ok([token, short])
+}
+
+/// The member `token` of an answer.
+fn member(body: &[u8]) -> io::Result<String> {
+    let body: serde_json::Value = serde_json::from_slice(body)?;
+    let token = body["token"].as_str().ok_or_else(|| io::Error::other("an answer without a token"))?;
+    Ok(token.to_owned())
 }
 
 /// Bytes that do not compress.

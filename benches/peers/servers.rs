@@ -102,8 +102,10 @@ http: {{addr: {address}, secret: a-secret-for-the-bench}}
     }
 
     /// Asks for a path once, which also warms it, and checks that these bytes come back.
-    pub fn expect(&self, path: &str, accept: &str, bytes: &[u8]) -> io::Result<()> {
-        let answer = Connection::open(self.address)?.request("GET", path, &[("Accept", accept)], &[])?;
+    pub fn expect(&self, path: &str, headers: &[(&str, String)], bytes: &[u8]) -> io::Result<()> {
+        let headers: Vec<(&str, &str)> =
+            headers.iter().map(|(name, value)| (*name, value.as_str())).collect();
+        let answer = Connection::open(self.address)?.request("GET", path, &headers, &[])?;
         if answer.status == 200 && answer.body == bytes {
             return Ok(());
         }

@@ -9,7 +9,7 @@ use quire::digest::Sha256;
 use serde_json::json;
 
 use super::connection::Connection;
-use super::load::{Flow, Pushes, noise, pull, push, push_manifest};
+use super::load::{Flow, Pushes, noise, private_copy, pull, push, push_manifest};
 use super::rounds::{Contender, Row, Workload};
 use super::servers::{Server, find_program};
 
@@ -21,6 +21,8 @@ const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
 /// Ratios that we want at least.
 const AGAINST_NGINX: Option<f64> = Some(0.5);
 const AGAINST_REGISTRY: Option<f64> = Some(3.0);
+/// A credential costs at most 5 %.
+const AGAINST_ANONYMOUS: Option<f64> = Some(0.95);
 /// Sending a large blob is the kernel's work, for every server the same.
 const LARGE_AGAINST_REGISTRY: Option<f64> = Some(1.0);
 
@@ -80,6 +82,7 @@ impl Peers {
             self.blob("GET 64 KiB", &self.large, AGAINST_REGISTRY)?,
             self.blob("GET 10 MiB", &self.plugin, LARGE_AGAINST_REGISTRY)?,
             self.manifests()?,
+            self.authorised()?,
             self.pushes("push 4 KiB, 8 clients", 4 * 1024, 8),
             self.pushes("push 10 MiB, 1 client", PLUGIN, 1),
         ])
@@ -103,6 +106,33 @@ impl Peers {
             Row { ours: "/v2/", peer: "docker-registry", goal: against_registry },
         ];
         Ok(Workload { name, contenders, rows })
+    }
+
+    /// What a credential costs: the same pull from a catalog that is public and from one that is not.
+    fn authorised(&self) -> io::Result<Workload> {
+        let public = Sha256::of(&self.small);
+        let mut bytes = self.small.clone();
+        bytes.reverse();
+        let private = Sha256::of(&bytes);
+        let mut connection = Connection::open(self.quire.address)?;
+        let [token, short] = private_copy(&mut connection, &private.to_string(), &bytes)?;
+        let pulls = |name, path: String, credential: Option<&str>, bytes: &[u8]| {
+            let credential = credential.map(|credential| ("Authorization", format!("Bearer {credential}")));
+            pulls_with(name, &self.quire, &path, credential.into_iter().collect(), bytes)
+        };
+        let contenders = vec![
+            pulls("anonymous", format!("/v2/system/bench/blobs/{public}"), None, &self.small)?,
+            pulls("API token", format!("/v2/acme/bench/blobs/{private}"), Some(&token), &bytes)?,
+            pulls("short token", format!("/v2/acme/bench/blobs/{private}"), Some(&short), &bytes)?,
+            pulls("anonymous, /blobs/", format!("/blobs/sha256/{}", public.hex()), None, &self.small)?,
+            pulls("API token, /blobs/", format!("/blobs/sha256/{}", private.hex()), Some(&token), &bytes)?,
+        ];
+        let rows = vec![
+            Row { ours: "API token", peer: "anonymous", goal: AGAINST_ANONYMOUS },
+            Row { ours: "short token", peer: "anonymous", goal: AGAINST_ANONYMOUS },
+            Row { ours: "API token, /blobs/", peer: "anonymous, /blobs/", goal: AGAINST_ANONYMOUS },
+        ];
+        Ok(Workload { name: "GET 1 KiB, authorised", contenders, rows })
     }
 
     fn manifests(&self) -> io::Result<Workload> {
@@ -151,9 +181,19 @@ impl Peers {
 }
 
 fn pulls(name: &'static str, server: &Server, path: &str, bytes: &[u8]) -> io::Result<Contender> {
-    server.expect(path, MANIFEST, bytes)?;
+    pulls_with(name, server, path, vec![("Accept", MANIFEST.to_owned())], bytes)
+}
+
+fn pulls_with(
+    name: &'static str,
+    server: &Server,
+    path: &str,
+    headers: Vec<(&'static str, String)>,
+    bytes: &[u8],
+) -> io::Result<Contender> {
+    server.expect(path, &headers, bytes)?;
     let (address, path) = (server.address, path.to_owned());
-    Ok(Contender::new(name, move || pull(address, &path, MANIFEST, SECONDS)))
+    Ok(Contender::new(name, move || pull(address, &path, &headers, SECONDS)))
 }
 
 /// An image manifest with one blob as its config and the other as its layer.

@@ -146,11 +146,26 @@ impl Actor {
     }
 }
 
-/// A caller with what the audit log tells about them.
+/// A caller in a request of theirs.
 #[derive(Debug, Clone)]
 pub struct Requester {
     pub caller: Caller,
-    pub actor: Actor,
+    /// The grant that allows what they do, in words; empty where nothing is changed.
+    pub rule: String,
+    pub address: Option<IpAddr>,
+    pub request_id: String,
+}
+
+impl Requester {
+    /// What a write is recorded with.
+    pub fn actor(&self) -> Actor {
+        Actor {
+            subject: self.caller.subject().to_owned(),
+            rule: self.rule.clone(),
+            address: self.address,
+            request_id: self.request_id.clone(),
+        }
+    }
 }
 
 /// The answer to "may they?".

@@ -50,7 +50,7 @@ pub struct Callers {
     issuers: Issuers,
     meta: Arc<dyn MetaStore>,
     /// By the SHA-256 of the credential, so that the secrets themselves are not kept.
-    known: Cache<Sha256, Remembered>,
+    known: Cache<Sha256, Recognized>,
     /// Holders of API tokens, each with the generation that it was read in.
     owners: Cache<Uuid, (Arc<Principal>, u64)>,
     changes: Arc<AccessChanges>,
@@ -59,9 +59,10 @@ pub struct Callers {
     failures: Failures,
 }
 
+/// Somebody who was recognized by a credential, for as long as [`Callers::is_current`] says so.
 #[derive(Clone)]
-struct Remembered {
-    caller: Caller,
+pub struct Recognized {
+    pub caller: Caller,
     /// What [`AccessChanges::generation`] was before the store was asked.
     generation: u64,
     expires: Option<SystemTime>,
@@ -92,18 +93,23 @@ impl Callers {
     }
 
     /// Who shows this credential. Warm, that is one hash and one look into memory.
-    pub async fn recognize(&self, credential: &str, address: Option<IpAddr>) -> Result<Caller, CallerError> {
+    pub async fn recognize(
+        &self,
+        credential: &str,
+        address: Option<IpAddr>,
+    ) -> Result<Recognized, CallerError> {
         let key = Sha256::of(credential.as_bytes());
         if let Some(known) = self.known.get(&key)
             && self.is_current(&known)
         {
-            return Ok(known.caller);
+            return Ok(known);
         }
         let generation = self.changes.generation();
         match self.look_up(credential, &key).await? {
             Some((caller, expires)) => {
-                self.known.insert(key, Remembered { caller: caller.clone(), generation, expires });
-                Ok(caller)
+                let recognized = Recognized { caller, generation, expires };
+                self.known.insert(key, recognized.clone());
+                Ok(recognized)
             }
             None => Err(self.unreadable(address).await),
         }
@@ -114,7 +120,8 @@ impl Callers {
         if self.failures.failed(address).await { CallerError::Unknown } else { CallerError::TooManyFailures }
     }
 
-    fn is_current(&self, known: &Remembered) -> bool {
+    /// Whether nothing has changed since somebody was recognized, as far as this node knows.
+    pub fn is_current(&self, known: &Recognized) -> bool {
         known.generation == self.changes.generation()
             && known.expires.is_none_or(|expires| SystemTime::now() < expires)
             && self.changes.silence() < self.grace

@@ -6,7 +6,9 @@ use clap::{ArgMatches, Command};
 use serde_json::json;
 
 use super::{CommandError, output_flag, resolve, secrets_help, setting_flags, wants_json};
+use crate::app::StartError;
 use crate::config::{Environment, Resolved};
+use crate::issuers::Issuers;
 use crate::telemetry;
 
 pub fn command() -> Command {
@@ -43,7 +45,11 @@ pub fn run(matches: &ArgMatches, environment: &Environment) -> Result<u8, Comman
         writeln!(err, "warning: {variable} is not a setting{suggestion}")?;
     }
     // Shown first, so that a value that can't be used is seen beside the others.
-    telemetry::log_filter(&resolution.config()?).map_err(CommandError::Logging)?;
+    let config = resolution.config()?;
+    telemetry::log_filter(&config).map_err(CommandError::Logging)?;
+    if let Some(path) = &config.issuers {
+        Issuers::load(path).map_err(StartError::Issuers)?;
+    }
     Ok(0)
 }
 

@@ -9,27 +9,20 @@ use super::route::Need;
 use crate::access::Action;
 use crate::token::SERVICE;
 
-/// What a request shows of who sends it.
-#[derive(Debug, PartialEq, Eq)]
-pub enum Shown {
-    Nothing,
-    /// The token of Bearer, or the password of Basic with whatever user name.
-    Credential(String),
-    /// A header that holds no credential of a kind that we know.
-    Unreadable,
-}
+/// A request with several Authorization headers says nothing that could be believed.
+pub struct MoreThanOne;
 
-/// Reads the Authorization header.
-pub fn shown(headers: &HeaderMap) -> Shown {
+/// The Authorization header, if there is one.
+pub fn single(headers: &HeaderMap) -> Result<Option<&HeaderValue>, MoreThanOne> {
     let mut values = headers.get_all(AUTHORIZATION).iter();
-    let Some(value) = values.next() else { return Shown::Nothing };
-    if values.next().is_some() {
-        return Shown::Unreadable;
+    match (values.next(), values.next()) {
+        (value, None) => Ok(value),
+        (_, Some(_)) => Err(MoreThanOne),
     }
-    credential(value).map_or(Shown::Unreadable, Shown::Credential)
 }
 
-fn credential(value: &HeaderValue) -> Option<String> {
+/// The token of Bearer, or the password of Basic with whatever user name. `None`: neither.
+pub fn credential(value: &HeaderValue) -> Option<String> {
     let (scheme, rest) = value.to_str().ok()?.split_once(' ')?;
     let rest = rest.trim();
     if scheme.eq_ignore_ascii_case("bearer") {

@@ -14,7 +14,7 @@ use tracing::Instrument;
 use super::api::{audit, organisations, tags, tokens, whoami};
 use super::delivery::Conditions;
 use super::error::{ApiError, Dialect};
-use super::guard::Origin;
+use super::guard::{Connection, Origin};
 use super::rates::RateLimits;
 use super::reply::{Body, Freshness, Reply};
 use super::request_body::RequestBody;
@@ -48,7 +48,7 @@ impl Server {
     pub async fn answer(
         self: Arc<Self>,
         request: Request<Incoming>,
-        address: Option<IpAddr>,
+        connection: &Arc<Connection>,
     ) -> Response<Body> {
         let started = Instant::now();
         let number = self.requests.fetch_add(1, Ordering::Relaxed);
@@ -60,7 +60,7 @@ impl Server {
         let kind = parsed.as_ref().map_or(RouteKind::Unknown, Route::kind);
         let is_v2 = parts.uri.path().starts_with("/v2/");
         let dialect = Dialect::of(parts.uri.path());
-        let origin = Origin { address, request_id: id.clone() };
+        let origin = Origin { connection: Arc::clone(connection), request_id: id.clone() };
         let head = parts.method == Method::HEAD;
 
         let outcome = match parsed {
@@ -91,7 +91,7 @@ impl Server {
         sign(&mut reply, &id, is_v2);
         let duration = started.elapsed();
         self.telemetry.request(kind as usize, reply.status.as_u16(), duration);
-        log(&line.0, &line.1, &id, &reply, duration);
+        log(&line.0, &line.1, connection.address(), &id, &reply, duration);
         reply.into_response()
     }
 
@@ -207,13 +207,21 @@ fn sign(reply: &mut Reply, id: &str, is_v2: bool) {
 }
 
 /// Reads that succeed are many, and told at debug level only. The query is left out: it may hold anything.
-fn log(method: &Method, uri: &http::Uri, id: &str, reply: &Reply, duration: Duration) {
+fn log(
+    method: &Method,
+    uri: &http::Uri,
+    client: Option<IpAddr>,
+    id: &str,
+    reply: &Reply,
+    duration: Duration,
+) {
     let status = reply.status.as_u16();
     let milliseconds = duration.as_secs_f64() * 1000.0;
     let path = uri.path();
+    let client = client.map(tracing::field::display);
     if (method == Method::GET || method == Method::HEAD) && status < 400 {
-        tracing::debug!(target: "quire::access", %method, path, status, milliseconds, request_id = id, "answered");
+        tracing::debug!(target: "quire::access", %method, path, status, client, milliseconds, request_id = id, "answered");
     } else {
-        tracing::info!(target: "quire::access", %method, path, status, milliseconds, request_id = id, "answered");
+        tracing::info!(target: "quire::access", %method, path, status, client, milliseconds, request_id = id, "answered");
     }
 }

@@ -1,28 +1,54 @@
 //! Authenticate, authorise, and only then run: no route gets past this, and no refused write goes untold.
 
 use std::net::IpAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use http::HeaderValue;
 use http::header::AUTHORIZATION;
 use http::request::Parts;
 
 use super::Server;
-use super::authenticate::{Shown, challenge, shown};
+use super::authenticate::{MoreThanOne, challenge, credential, single};
 use super::error::ApiError;
 use super::reply::Reply;
 use super::request_body::RequestBody;
 use super::route::{Attempt, Need, Route};
 use crate::access::{
-    Action, Actor, Caller, Grant, Permission, Principal, ReadScope, Requester, Rule, SYSTEM_CATALOG, Verdict,
+    Action, Caller, Grant, Permission, Principal, ReadScope, Requester, Rule, SYSTEM_CATALOG, Verdict,
 };
-use crate::callers::CallerError;
+use crate::callers::{CallerError, Recognized};
 use crate::meta::{AuditEntry, Outcome};
+use crate::token::is_same_secret;
+
+/// What a server knows of a connection.
+pub struct Connection {
+    address: Option<IpAddr>,
+    /// Who came last, by the Authorization header that they sent: most connections are one caller's.
+    recent: Mutex<Option<(HeaderValue, Recognized)>>,
+}
+
+impl Connection {
+    pub fn new(address: Option<IpAddr>) -> Self {
+        Self { address, recent: Mutex::default() }
+    }
+
+    /// The other end, as the kernel tells it.
+    pub(super) fn address(&self) -> Option<IpAddr> {
+        self.address
+    }
+}
 
 /// Where a request came from.
 #[derive(Clone)]
 pub(super) struct Origin {
-    pub address: Option<IpAddr>,
+    pub connection: Arc<Connection>,
     pub request_id: String,
+}
+
+impl Origin {
+    fn address(&self) -> Option<IpAddr> {
+        self.connection.address
+    }
 }
 
 impl Server {
@@ -36,8 +62,8 @@ impl Server {
         body: RequestBody,
         origin: Origin,
     ) -> Result<Reply, ApiError> {
-        let within_rate = self.rates.address(origin.address);
-        let caller = self.recognize(&route, parts, origin.address).await?;
+        let within_rate = self.rates.address(origin.address());
+        let caller = self.recognize(&route, parts, &origin.connection).await?;
         let Some(attempt) = attempt else {
             self.authorise(&route, &caller, parts).await?;
             within_rate.and(self.rates.caller(caller.subject()))?;
@@ -68,20 +94,39 @@ impl Server {
         &self,
         route: &Route,
         parts: &Parts,
-        address: Option<IpAddr>,
+        connection: &Connection,
     ) -> Result<Caller, ApiError> {
-        let recognized = match shown(&parts.headers) {
-            Shown::Nothing => return Ok(Caller::Anonymous),
-            Shown::Credential(credential) => self.callers.recognize(&credential, address).await,
-            Shown::Unreadable => Err(self.callers.unreadable(address).await),
+        let header = match single(&parts.headers) {
+            Ok(None) => return Ok(Caller::Anonymous),
+            Ok(Some(header)) => Some(header),
+            Err(MoreThanOne) => None,
         };
-        recognized.map_err(|error| match error {
-            CallerError::Unknown => {
-                self.unauthorized(parts, route.need(), "this credential is not known here, or no longer")
+        if let (Some(header), Some((last, recognized))) = (header, &*lock(&connection.recent))
+            && is_same_secret(last.as_bytes(), header.as_bytes())
+            && self.callers.is_current(recognized)
+        {
+            return Ok(recognized.caller.clone());
+        }
+        let recognized = match header.and_then(credential) {
+            Some(credential) => self.callers.recognize(&credential, connection.address).await,
+            None => Err(self.callers.unreadable(connection.address).await),
+        };
+        match recognized {
+            Ok(recognized) => {
+                let caller = recognized.caller.clone();
+                if let Some(header) = header {
+                    *lock(&connection.recent) = Some((header.clone(), recognized));
+                }
+                Ok(caller)
             }
-            CallerError::TooManyFailures => ApiError::TooManyRequests { retry_after: 1 },
-            CallerError::Broken(error) => ApiError::Broken(error.into()),
-        })
+            Err(CallerError::Unknown) => {
+                let address = connection.address.map(|address| address.to_string());
+                tracing::info!(target: "quire::access", address, "a credential was refused");
+                Err(self.unauthorized(parts, route.need(), "this credential is not known here, or no longer"))
+            }
+            Err(CallerError::TooManyFailures) => Err(ApiError::TooManyRequests { retry_after: 1 }),
+            Err(CallerError::Broken(error)) => Err(ApiError::Broken(error.into())),
+        }
     }
 
     /// Decides before the route runs, from names and grants alone.
@@ -171,10 +216,12 @@ fn verdict(decided: Result<&Grant, Rule>) -> Verdict {
     decided.map_or_else(Verdict::Denied, |_| Verdict::Allowed)
 }
 
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 fn requester(caller: Caller, rule: String, origin: Origin) -> Requester {
-    let subject = caller.subject().to_owned();
-    let Origin { address, request_id } = origin;
-    Requester { caller, actor: Actor { subject, rule, address, request_id } }
+    Requester { caller, rule, address: origin.address(), request_id: origin.request_id }
 }
 
 /// The grant that allows a write, in words. Empty where the route itself decides.
@@ -200,7 +247,7 @@ fn refusal(caller: &Caller, attempt: Attempt, origin: &Origin) -> Option<AuditEn
         object,
         outcome: Outcome::Refused,
         rule: String::new(),
-        address: origin.address,
+        address: origin.address(),
         request_id: origin.request_id.clone(),
     })
 }

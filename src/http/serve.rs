@@ -15,6 +15,7 @@ use metrics::Gauge;
 use tokio::net::TcpListener;
 
 use super::Server;
+use super::guard::Connection;
 
 /// Longest time that a client takes for the head of a request, the first one of a connection included.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(30);
@@ -66,10 +67,11 @@ pub async fn serve(
         }
         let (served, arrived) = (Arc::clone(&server), Arc::new(AtomicBool::new(false)));
         let seen = Arc::clone(&arrived);
+        let peer = Arc::new(Connection::new(Some(peer.ip())));
         let service = service_fn(move |request: Request<Incoming>| {
             seen.store(true, Ordering::Relaxed);
-            let server = Arc::clone(&served);
-            async move { Ok::<_, std::convert::Infallible>(server.answer(request, Some(peer.ip())).await) }
+            let (server, peer) = (Arc::clone(&served), Arc::clone(&peer));
+            async move { Ok::<_, std::convert::Infallible>(server.answer(request, &peer).await) }
         });
         let connection = builder.serve_connection(TokioIo::new(stream), service).into_owned();
         let connection = graceful.watch(connection);

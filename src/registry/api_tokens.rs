@@ -43,11 +43,11 @@ impl Registry {
             sha256: Sha256::of(secret.as_bytes()),
             grants: new.grants,
             repositories: new.repositories,
-            created_by: requester.actor.subject.clone(),
+            created_by: requester.caller.subject().to_owned(),
             created: now,
             expires: new.life.and_then(|life| now.checked_add(life)),
         };
-        match self.meta.create_token(record.clone(), &requester.actor).await? {
+        match self.meta.create_token(record.clone(), &requester.actor()).await? {
             CreateToken::Created => Ok(MadeToken::Made { secret, record }),
             CreateToken::CatalogUnknown(catalog) => Ok(MadeToken::CatalogUnknown(catalog)),
         }
@@ -70,7 +70,7 @@ impl Registry {
 
     /// Revokes a token, for every request of this node that begins after this returned. `false`: there was none.
     pub async fn revoke_token(&self, requester: &Requester, id: Uuid) -> Result<bool, RegistryError> {
-        let revoked = self.meta.revoke_token(id, &requester.actor).await;
+        let revoked = self.meta.revoke_token(id, &requester.actor()).await;
         // Also when it failed: an answer that was lost may stand for a write that was done.
         self.changes.raise();
         Ok(revoked?)

@@ -90,7 +90,7 @@ impl Registry {
         name: &str,
         domain: Option<&str>,
     ) -> Result<WriteOrganisation, RegistryError> {
-        let written = self.meta.create_organisation(id, name, domain, &requester.actor).await;
+        let written = self.meta.create_organisation(id, name, domain, &requester.actor()).await;
         self.changes.raise();
         Ok(written?)
     }
@@ -101,7 +101,7 @@ impl Registry {
         id: &str,
         change: OrganisationChange,
     ) -> Result<WriteOrganisation, RegistryError> {
-        let written = self.meta.update_organisation(id, change, &requester.actor).await;
+        let written = self.meta.update_organisation(id, change, &requester.actor()).await;
         self.changes.raise();
         Ok(written?)
     }
@@ -111,7 +111,7 @@ impl Registry {
         requester: &Requester,
         id: &str,
     ) -> Result<DeleteOrganisation, RegistryError> {
-        let deleted = self.meta.delete_organisation(id, &requester.actor).await;
+        let deleted = self.meta.delete_organisation(id, &requester.actor()).await;
         self.changes.raise();
         Ok(deleted?)
     }

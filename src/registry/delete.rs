@@ -15,12 +15,12 @@ impl Registry {
     ) -> Result<bool, RegistryError> {
         match reference {
             Reference::Digest(digest) => {
-                let deleted = self.meta.delete_manifest(repository, digest, &requester.actor).await;
+                let deleted = self.meta.delete_manifest(repository, digest, &requester.actor()).await;
                 self.cache.deleted(repository);
                 Ok(deleted?)
             }
             Reference::Tag(tag) => {
-                let deleted = self.meta.delete_tag(repository, tag, &requester.actor).await;
+                let deleted = self.meta.delete_tag(repository, tag, &requester.actor()).await;
                 self.cache.tag_written(repository);
                 Ok(deleted?)
             }
@@ -34,7 +34,7 @@ impl Registry {
         repository: &RepositoryName,
         digest: &Digest,
     ) -> Result<bool, RegistryError> {
-        let deleted = self.meta.unlink_blob(repository, digest, &requester.actor).await;
+        let deleted = self.meta.unlink_blob(repository, digest, &requester.actor()).await;
         self.cache.deleted(repository);
         Ok(deleted?)
     }

@@ -67,7 +67,7 @@ impl Registry {
             tags,
             condition,
             may_move: self.policy.may_move_tags(&requester.caller, &repository),
-            actor: requester.actor.clone(),
+            actor: requester.actor(),
         };
         // Asked before the bytes are stored, so that a refused manifest leaves nothing behind; the
         // transaction below asks again, and its answer counts.

@@ -21,7 +21,7 @@ impl Registry {
             Some(_) => return Ok(false),
             None => MountSource::Scope(scope),
         };
-        match self.meta.mount_blob(repository, digest, source, &requester.actor).await? {
+        match self.meta.mount_blob(repository, digest, source, &requester.actor()).await? {
             MountBlob::Mounted(_) => Ok(true),
             MountBlob::Absent => Ok(false),
             MountBlob::Refused(refusal) => Err(Refusal::Catalog(refusal).into()),

@@ -11,7 +11,7 @@ impl Registry {
         requester: &Requester,
         tags: Vec<TagWrite>,
     ) -> Result<WriteTags, RegistryError> {
-        let written = self.meta.write_tags(tags.clone(), &requester.actor).await;
+        let written = self.meta.write_tags(tags.clone(), &requester.actor()).await;
         for tag in &tags {
             self.cache.tag_written(&tag.repository);
         }
@@ -29,7 +29,7 @@ impl Registry {
         catalog: &str,
         rules: Vec<ImmutableTags>,
     ) -> Result<bool, RegistryError> {
-        let written = self.meta.set_tag_rules(catalog, rules, &requester.actor).await;
+        let written = self.meta.set_tag_rules(catalog, rules, &requester.actor()).await;
         self.changes.raise();
         Ok(written?)
     }

@@ -47,7 +47,7 @@ impl Registry {
         intake.drain(source).await?;
         let staged = intake.finish(digest.algorithm()).await?;
         check_digest(&staged, digest)?;
-        self.admit(&requester.actor, repository, &staged, None).await
+        self.admit(&requester.actor(), repository, &staged, None).await
     }
 
     /// Opens an upload session.
@@ -103,8 +103,8 @@ impl Registry {
             self.end_upload(session.id).await?;
             return Err(mismatch.into());
         }
-        let actor = &session.requester.actor;
-        self.admit(actor, session.repository, &staged, Some(session.id)).await?;
+        let actor = session.requester.actor();
+        self.admit(&actor, session.repository, &staged, Some(session.id)).await?;
         self.discard(session.id).await;
         Ok(())
     }

@@ -26,6 +26,11 @@ pub fn is_same_digest(one: &Sha256, other: &Sha256) -> bool {
     one.0.ct_eq(&other.0).into()
 }
 
+/// Compares secrets in a time that depends on their lengths alone.
+pub fn is_same_secret(one: &[u8], other: &[u8]) -> bool {
+    aws_lc_rs::constant_time::verify_slices_are_equal(one, other).is_ok()
+}
+
 /// Why a key or a token is no good.
 #[derive(Debug, Error)]
 pub enum TokenError {

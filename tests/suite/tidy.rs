@@ -65,7 +65,7 @@ const LAYERS: &[(&str, &[&str])] = &[
             "token",
         ],
     ),
-    ("cli", &["access", "app", "client", "config", "name", "telemetry"]),
+    ("cli", &["access", "app", "client", "config", "issuers", "name", "telemetry"]),
 ];
 
 /// Where a third-party crate may be named. A crate that is not listed is allowed nowhere.
