@@ -179,9 +179,7 @@ impl Server {
                 tokens::revoke(registry, requester, self.own(caller, parts)?, id).await
             }
             Route::WhoAmI => Ok(whoami::who_am_i(self.own(caller, parts)?)),
-            Route::CanI { action, repository } => {
-                Ok(whoami::can_i(registry.policy(), caller, action, &repository))
-            }
+            Route::CanI { action, repository } => whoami::can_i(registry, caller, action, &repository).await,
             Route::Audit(query) => Ok(audit::stream(Arc::clone(self), self.own(caller, parts)?, query)),
             Route::WriteTags { catalog } => Box::pin(tags::write(registry, requester, &catalog, body)).await,
             Route::GetTagRules { catalog } => tags::rules(registry, &catalog).await,

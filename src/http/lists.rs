@@ -17,7 +17,7 @@ use crate::name::{RepositoryName, Tag};
 use crate::registry::Registry;
 
 /// What stands unescaped in a query value of ours.
-pub(super) const QUERY: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'/');
+pub const QUERY: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'/');
 
 #[derive(Serialize)]
 struct TagList<'a> {

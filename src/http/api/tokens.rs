@@ -4,12 +4,14 @@ use std::time::Duration;
 
 use http::StatusCode;
 use http::header::LOCATION;
+use percent_encoding::utf8_percent_encode;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use super::{Findings, json, page, read, time};
 use crate::access::{Principal, RepositoryGlob, Requester, Role, Rule, SYSTEM_CATALOG};
 use crate::http::error::ApiError;
+use crate::http::lists::QUERY;
 use crate::http::query::PageQuery;
 use crate::http::reply::{Freshness, Reply};
 use crate::http::request_body::RequestBody;
@@ -175,7 +177,7 @@ pub async fn list(
     let next = found.items.last().filter(|_| found.more).map(|last| last.id.to_string());
     let items: Vec<Shown<'_>> = found.items.iter().map(|record| Shown::of(record, None)).collect();
     let path = match catalog {
-        Some(catalog) => format!("/api/tokens?catalog={catalog}"),
+        Some(catalog) => format!("/api/tokens?catalog={}", utf8_percent_encode(catalog, QUERY)),
         None => "/api/tokens".to_owned(),
     };
     Ok(page(&items, &path, query.limit, next.as_deref()))

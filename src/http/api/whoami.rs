@@ -3,9 +3,11 @@
 use serde::Serialize;
 
 use super::{shown, time};
-use crate::access::{Action, Caller, Grant, Policy, Principal, RepositoryGlob, Verdict};
+use crate::access::{Action, Caller, Grant, Principal, RepositoryGlob, Rule, Verdict};
+use crate::http::error::ApiError;
 use crate::http::reply::Reply;
 use crate::name::RepositoryName;
+use crate::registry::Registry;
 
 #[derive(Serialize)]
 struct WhoAmI<'a> {
@@ -51,9 +53,21 @@ struct CanI {
     rule: String,
 }
 
-pub fn can_i(policy: &Policy, caller: &Caller, action: Action, repository: &RepositoryName) -> Reply {
-    shown(&CanI {
+pub async fn can_i(
+    registry: &Registry,
+    caller: &Caller,
+    action: Action,
+    repository: &RepositoryName,
+) -> Result<Reply, ApiError> {
+    let policy = registry.policy();
+    let mut answer = CanI {
         allowed: policy.may(caller, action, repository) == Verdict::Allowed,
         rule: policy.explain(caller, action, repository),
-    })
+    };
+    // As the guard decides: who may write everywhere still cannot write to a catalog that is not there.
+    let writes = action != Action::Pull;
+    if answer.allowed && writes && registry.catalog(repository.catalog()).await?.is_none() {
+        answer = CanI { allowed: false, rule: Rule::NotAMember.code().to_owned() };
+    }
+    Ok(shown(&answer))
 }
