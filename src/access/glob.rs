@@ -38,6 +38,11 @@ impl RepositoryGlob {
         self.text.split_once('/').map_or(self.text.as_str(), |(catalog, _)| catalog)
     }
 
+    /// What every repository begins with that it matches; all of them stand together in a list.
+    pub fn prefix(&self) -> &str {
+        self.text.split('*').next().unwrap_or_default()
+    }
+
     pub fn matches(&self, repository: &RepositoryName) -> bool {
         self.matcher.is_match(repository.as_str())
     }
@@ -134,6 +139,7 @@ mod tests {
         ] {
             let parsed: RepositoryGlob = glob.parse().unwrap();
             assert_eq!(parsed.catalog(), "acme");
+            assert!(matching.iter().all(|name| name.starts_with(parsed.prefix())));
             for name in matching {
                 assert!(parsed.matches(&name.parse().unwrap()), "{glob} {name}");
             }

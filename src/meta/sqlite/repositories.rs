@@ -120,15 +120,15 @@ pub(super) fn list(
             }
         }
         ReadScope::Only { catalogs, repositories } => {
-            let mut in_catalog = db.prepare_cached(
-                "SELECT name FROM repositories WHERE catalog = ?1 AND name > ?2 ORDER BY name",
-            )?;
             for scope in catalogs {
-                let rows = in_catalog.query_map((&scope.catalog, after), |row| row.get::<_, String>(0))?;
-                let parsed = rows.map(|row| name(&row?));
-                let admitted = parsed.filter(|name| name.as_ref().map_or(true, |name| scope.admits(name)));
-                for name in admitted.take(most) {
-                    names.push(name?);
+                match &scope.only {
+                    None => list_in(db, &scope.catalog, "", after, most, |_| true, &mut names)?,
+                    Some(globs) => {
+                        for glob in globs {
+                            let matches = |name: &RepositoryName| glob.matches(name);
+                            list_in(db, &scope.catalog, glob.prefix(), after, most, matches, &mut names)?;
+                        }
+                    }
                 }
             }
             for repository in repositories.iter().filter(|repository| repository.as_str() > after) {
@@ -141,6 +141,34 @@ pub(super) fn list(
         }
     }
     Ok(page(names, limit))
+}
+
+/// At most so many repositories of a catalog that begin with a prefix and are admitted.
+fn list_in(
+    db: &Connection,
+    catalog: &str,
+    prefix: &str,
+    after: &str,
+    most: usize,
+    admits: impl Fn(&RepositoryName) -> bool,
+    names: &mut Vec<RepositoryName>,
+) -> rusqlite::Result<()> {
+    // No name holds a character behind 'z'.
+    let mut statement = db.prepare_cached(
+        "SELECT name FROM repositories
+         WHERE catalog = ?1 AND name > ?2 AND name >= ?3 AND name < ?3 || '{' ORDER BY name",
+    )?;
+    let mut rows = statement.query((catalog, after, prefix))?;
+    let full = names.len().saturating_add(most);
+    while names.len() < full
+        && let Some(row) = rows.next()?
+    {
+        let found = name(&row.get::<_, String>(0)?)?;
+        if admits(&found) {
+            names.push(found);
+        }
+    }
+    Ok(())
 }
 
 pub(super) fn name(text: &str) -> rusqlite::Result<RepositoryName> {
