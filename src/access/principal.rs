@@ -109,7 +109,7 @@ impl Principal {
 
     /// The organisations that their grants name; `None`: every one.
     pub fn organisations(&self) -> Option<Vec<String>> {
-        if self.grants.iter().any(|grant| grant.everywhere && grant.only.is_none()) {
+        if self.decide(Permission::SystemAdmin, SYSTEM_CATALOG, None).is_ok() {
             return None;
         }
         let named = self.grants.iter().filter(|grant| grant.catalog != SYSTEM_CATALOG);
@@ -125,7 +125,10 @@ impl Principal {
             return None;
         }
         let managing = self.grants.iter().filter(|grant| grant.holds(Permission::OrgMembersWrite));
-        Some(managing.map(|grant| grant.catalog.clone()).collect())
+        let mut catalogs: Vec<String> = managing.map(|grant| grant.catalog.clone()).collect();
+        catalogs.sort_unstable();
+        catalogs.dedup();
+        Some(catalogs)
     }
 
     /// Everything that they may read.

@@ -35,7 +35,10 @@ pub fn command() -> Command {
                 .arg(quota("quota-repositories").help("The most repositories it may have"))
                 .group(ArgGroup::new("change").args(CHANGES).required(true).multiple(true)),
         )
-        .subcommand(remote::command("delete", "Delete an organisation that has no repositories").arg(id()))
+        .subcommand(
+            remote::command("delete", "Delete an organisation that holds no blobs and no manifests")
+                .arg(id()),
+        )
 }
 
 pub fn run(matches: &ArgMatches, environment: &Environment) -> Result<u8, CommandError> {

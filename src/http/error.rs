@@ -195,11 +195,13 @@ impl ApiError {
         }
     }
 
-    /// The code that the audit log tells of a refused write; `None`: it is none, or none that lasts.
+    /// The code that the audit log tells of a refused write. `None`: no rule refused it. What was malformed, or
+    /// about something that is not there, is no more than a line in the server's log.
     pub fn audited(&self) -> Option<String> {
+        use StatusCode as S;
         let row = self.row();
-        let passing = matches!(self, Self::Unauthorized { .. } | Self::TooManyRequests { .. });
-        (row.status.is_client_error() && !passing).then(|| row.problem_code())
+        let by_rule = [S::FORBIDDEN, S::CONFLICT, S::PRECONDITION_FAILED, S::PAYLOAD_TOO_LARGE];
+        by_rule.contains(&row.status).then(|| row.problem_code())
     }
 
     /// The answer.

@@ -70,7 +70,8 @@ impl Server {
             let requester = requester(caller, String::new(), origin);
             return self.run(route, &requester, parts, body).await;
         };
-        let entry = refusal(&caller, attempt, &origin);
+        // A server that is read-only writes nothing at all.
+        let entry = refusal(&caller, attempt, &origin).filter(|_| !self.read_only);
         let outcome = async {
             self.authorise(&route, &caller, parts).await?;
             within_rate.and(self.rates.caller(caller.subject()))?;

@@ -26,11 +26,15 @@ pub fn issue(
     }
     let token = callers.issue(policy, caller, &query.scopes, query.lists_catalog);
     let token = token.map_err(ApiError::Unsigned)?;
-    let issued_at = jiff::Timestamp::try_from(SystemTime::now()).unwrap_or_default();
+    // It ends with the credential behind it, and so must what a client is told.
+    let now = SystemTime::now();
+    let left = |ends: SystemTime| ends.duration_since(now).unwrap_or_default().min(TOKEN_LIFE);
+    let life = caller.principal().and_then(|principal| principal.expires).map_or(TOKEN_LIFE, left);
+    let issued_at = jiff::Timestamp::try_from(now).unwrap_or_default();
     let body = json!({
         "token": token,
         "access_token": token,
-        "expires_in": TOKEN_LIFE.as_secs(),
+        "expires_in": life.as_secs(),
         "issued_at": issued_at.to_string(),
     });
     let mut reply = Reply::bytes(StatusCode::OK, body.to_string().into(), Freshness::Secret);

@@ -48,7 +48,8 @@ pub use self::tag_writes::{
 ///    and repeating a write that changes nothing adds no event.
 /// 7. Lists are in byte order, and `after` is exclusive and need not exist.
 /// 8. An upload session is there until it is dropped or its blob is linked.
-/// 9. Nothing is written to a catalog that does not exist, nor beyond its quota; a digest counts once in a catalog.
+/// 9. Nothing is written to a catalog that does not exist, nor beyond its quota. A digest counts in a catalog once as a blob and
+///    once as a manifest, in however many repositories.
 /// 10. A version of a plugin, and a tag that a rule of its catalog makes immutable, points to one manifest for
 ///     ever: a deleted one may come back with the same manifest only. Several tags are written together or not
 ///     at all.

@@ -67,6 +67,12 @@ impl Registry {
         Err(full.into())
     }
 
+    /// The largest blob that a catalog takes: never more than its whole quota.
+    pub(super) async fn blob_limit(&self, repository: &RepositoryName) -> Result<u64, RegistryError> {
+        let quota = self.catalog(repository.catalog()).await?.and_then(|catalog| catalog.quota.bytes);
+        Ok(quota.map_or(self.limits.max_blob_bytes, |quota| quota.min(self.limits.max_blob_bytes)))
+    }
+
     /// Organisations by id: those named, or all.
     pub async fn organisations(
         &self,

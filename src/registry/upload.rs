@@ -43,7 +43,8 @@ impl Registry {
         digest: &Digest,
         source: &mut dyn Source,
     ) -> Result<(), RegistryError> {
-        let mut intake = self.staging.begin(digest.algorithm(), self.limits.max_blob_bytes).await?;
+        let limit = self.blob_limit(repository).await?;
+        let mut intake = self.staging.begin(digest.algorithm(), limit).await?;
         intake.drain(source).await?;
         let staged = intake.finish(digest.algorithm()).await?;
         check_digest(&staged, digest)?;
@@ -164,11 +165,11 @@ impl Registry {
         if range.is_some_and(|range| range.first != offset) {
             return Err(Refusal::ChunkOutOfOrder { offset }.into());
         }
-        let limit = self.limits.max_blob_bytes;
+        let limit = self.blob_limit(session.repository).await?;
         if range.is_some_and(|range| range.last >= limit) {
             return Err(Refusal::BlobTooLarge { limit }.into());
         }
-        let mut intake = self.open_intake(&upload).await?;
+        let mut intake = self.open_intake(&upload, limit).await?;
         let taken = self.take(session.id, &mut intake, range, source).await;
         let Err(error) = taken else { return Ok(intake) };
         match &error {
@@ -186,8 +187,7 @@ impl Registry {
         Err(error)
     }
 
-    async fn open_intake(&self, upload: &Upload) -> Result<Intake, RegistryError> {
-        let limit = self.limits.max_blob_bytes;
+    async fn open_intake(&self, upload: &Upload, limit: u64) -> Result<Intake, RegistryError> {
         if upload.checkpoint.offset == 0 {
             let algorithm = algorithm_of(&upload.checkpoint);
             return Ok(self.staging.begin_session(upload.id, algorithm, limit).await?);

@@ -146,6 +146,9 @@ struct NewRule {
 }
 
 pub async fn rules(registry: &Registry, catalog: &str) -> Result<Reply, ApiError> {
+    if registry.catalog(catalog).await?.is_none() {
+        return Err(ApiError::Unknown("catalog"));
+    }
     Ok(shown_rules(&registry.tag_rules(catalog).await?))
 }
 

@@ -84,11 +84,13 @@ pub async fn create(
 ) -> Result<Reply, ApiError> {
     let new: New = read(body).await?;
     // Who may not hand out tokens there learns that before what else is wrong.
+    let mut rule = String::new();
     for grant in &new.grants {
-        principal.manages(Some(&grant.catalog)).map_err(ApiError::Denied)?;
+        rule = principal.manages(Some(&grant.catalog)).map_err(ApiError::Denied)?.told();
     }
     let new = check(new)?;
-    match registry.create_token(requester, new).await? {
+    let requester = Requester { rule, ..requester.clone() };
+    match registry.create_token(&requester, new).await? {
         MadeToken::Made { secret, record } => {
             let mut reply = json(StatusCode::CREATED, &Shown::of(&record, Some(&secret)), Freshness::Secret);
             reply.header(LOCATION, format!("/api/tokens/{}", record.id));
@@ -202,8 +204,14 @@ pub async fn revoke(
             || !record.grants.is_empty()
                 && record.grants.iter().all(|(catalog, _)| principal.manages(Some(catalog)).is_ok())
     };
+    let rule = match record.grants.first().map(|(catalog, _)| principal.manages(Some(catalog))) {
+        Some(Ok(grant)) => grant.told(),
+        Some(Err(_)) | None if own => "own token".to_owned(),
+        Some(Err(_)) | None => requester.rule.clone(),
+    };
+    let requester = Requester { rule, ..requester.clone() };
     // A foreign token is told like one that does not exist.
-    if (own || managed()) && registry.revoke_token(requester, id).await? {
+    if (own || managed()) && registry.revoke_token(&requester, id).await? {
         return Ok(Reply::empty(StatusCode::NO_CONTENT, Freshness::Write));
     }
     Err(unknown)
