@@ -34,9 +34,10 @@ use crate::token::{
 /// How often durations are folded into their buckets.
 const UPKEEP_EVERY: Duration = Duration::from_secs(5);
 
-/// How often the store is asked whether access changed. With the time that an answer may take, a revocation by
-/// another node is seen within two seconds.
-const POLL_EVERY: Duration = Duration::from_millis(900);
+/// How often the store is asked whether access changed, and how long for an answer: together with a change that
+/// comes right behind an answer, a revocation by another node is seen within two seconds.
+const POLL_EVERY: Duration = Duration::from_millis(500);
+const POLL_PATIENCE: Duration = Duration::from_millis(700);
 
 /// Why a server did not start.
 #[derive(Debug, Error)]
@@ -257,7 +258,7 @@ fn poll(server: Arc<Server>) -> JoinHandle<()> {
     tokio::spawn(async move {
         let mut answers = true;
         loop {
-            let polled = tokio::time::timeout(POLL_EVERY, server.callers.poll()).await;
+            let polled = tokio::time::timeout(POLL_PATIENCE, server.callers.poll()).await;
             let failure = match polled {
                 Ok(Ok(())) => None,
                 Ok(Err(error)) => Some(error.to_string()),

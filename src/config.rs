@@ -360,7 +360,10 @@ impl Resolution {
             anonymous_pull: self.required("anonymous_pull", "none, system or all")?,
             public_url: self.checked("public_url", "http(s)://host[:port] without a path", public_url)?,
             issuers: self.checked("issuers", "a file", |path| Some(PathBuf::from(path)))?,
-            auth_grace: Duration::from_secs(self.required("auth_grace", "a number of seconds")?),
+            // With less than the time between two polls, nobody would ever be known.
+            auth_grace: Duration::from_secs(
+                self.required::<u64>("auth_grace", "a number of seconds")?.max(2),
+            ),
             caller_rate: self.checked("caller_rate", "a number above 0", |text| text.parse().ok())?,
             address_rate: self.checked("address_rate", "a number above 0", |text| text.parse().ok())?,
             failed_logins: self.required("failed_logins", "a number")?,

@@ -18,13 +18,20 @@ CREATE TABLE catalog_usage (
     repositories INTEGER NOT NULL DEFAULT 0
 ) STRICT, WITHOUT ROWID;
 INSERT INTO catalog_usage (catalog, bytes, repositories)
-    SELECT c.id,
-           (SELECT coalesce(sum(size), 0) FROM
-               (SELECT max(size) AS size FROM blob_links WHERE catalog = c.id GROUP BY sha256)) +
-           (SELECT coalesce(sum(size), 0) FROM
-               (SELECT max(size) AS size FROM manifests WHERE catalog = c.id GROUP BY sha256)),
-           (SELECT count(*) FROM repositories WHERE catalog = c.id)
-    FROM catalogs AS c;
+    SELECT c.id, coalesce(b.bytes, 0) + coalesce(m.bytes, 0), coalesce(r.count, 0)
+    FROM catalogs AS c
+    LEFT JOIN (SELECT catalog, sum(size) AS bytes FROM
+                  (SELECT catalog, max(size) AS size FROM blob_links GROUP BY catalog, sha256)
+               GROUP BY catalog) AS b ON b.catalog = c.id
+    LEFT JOIN (SELECT catalog, sum(size) AS bytes FROM
+                  (SELECT catalog, max(size) AS size FROM manifests GROUP BY catalog, sha256)
+               GROUP BY catalog) AS m ON m.catalog = c.id
+    LEFT JOIN (SELECT catalog, count(*) AS count FROM repositories GROUP BY catalog) AS r ON r.catalog = c.id;
+
+-- How many bytes wait in upload sessions of a catalog's repositories.
+CREATE INDEX uploads_by_repository ON uploads (repository, received);
+-- Which repositories are plugins.
+CREATE INDEX manifests_of_plugins ON manifests (repository) WHERE artifact_type = 'application/vnd.quire.plugin.v1';
 
 -- Globs that make tags of a catalog immutable.
 CREATE TABLE tag_rules (

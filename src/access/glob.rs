@@ -2,8 +2,8 @@
 
 use std::fmt;
 use std::str::FromStr;
+use std::sync::Arc;
 
-use globset::{GlobBuilder, GlobMatcher};
 use thiserror::Error;
 
 use crate::name::{RepositoryName, Tag};
@@ -16,17 +16,62 @@ const GLOB_LIMIT: usize = 256;
 pub enum GlobError {
     #[error("a glob has at most {GLOB_LIMIT} characters")]
     Length,
-    #[error("a glob is made of the letters of names, '/', '*' and '**'")]
+    #[error("a glob is made of the letters of names, '/' and '*', and '**' stands alone between slashes")]
     Grammar,
     #[error("the glob begins with a catalog, as in acme/**")]
     Catalog,
 }
 
+/// Checks the grammar. Nothing is compiled: globs are matched as they stand, as many are read and few are used.
+fn check(text: &str) -> Result<(), GlobError> {
+    if text.len() > GLOB_LIMIT {
+        return Err(GlobError::Length);
+    }
+    let known = |byte: u8| byte.is_ascii_alphanumeric() || b"._-/*".contains(&byte);
+    let whole = |component: &str| component == "**" || !component.contains("**");
+    let good = !text.is_empty() && text.bytes().all(known) && text.split('/').all(whole);
+    if good { Ok(()) } else { Err(GlobError::Grammar) }
+}
+
+/// Components against components; `**` stands for any number of them.
+fn matches(pattern: &[&str], name: &[&str]) -> bool {
+    match (pattern, name) {
+        ([], []) => true,
+        (["**"], _) => true,
+        (["**", rest @ ..], _) => (0..=name.len()).any(|skipped| matches(rest, &name[skipped..])),
+        ([first, rest @ ..], [component, others @ ..]) => {
+            component_matches(first.as_bytes(), component.as_bytes()) && matches(rest, others)
+        }
+        ([], [_, ..]) | ([_, ..], []) => false,
+    }
+}
+
+/// One component, where `*` stands for any number of characters. Only the last `*` is ever tried again.
+fn component_matches(pattern: &[u8], name: &[u8]) -> bool {
+    let (mut at, mut read) = (0, 0);
+    let mut retry: Option<(usize, usize)> = None;
+    while read < name.len() {
+        if pattern.get(at) == Some(&b'*') {
+            at += 1;
+            retry = Some((at, read));
+        } else if pattern.get(at) == Some(&name[read]) {
+            at += 1;
+            read += 1;
+        } else if let Some((behind, tried)) = retry {
+            at = behind;
+            read = tried + 1;
+            retry = Some((behind, read));
+        } else {
+            return false;
+        }
+    }
+    pattern[at..].iter().all(|byte| *byte == b'*')
+}
+
 /// Repositories of one catalog: `acme/com.acme.*`, `acme/**`. The catalog itself is no pattern.
 #[derive(Clone)]
 pub struct RepositoryGlob {
-    text: String,
-    matcher: GlobMatcher,
+    text: Arc<str>,
 }
 
 impl RepositoryGlob {
@@ -35,7 +80,7 @@ impl RepositoryGlob {
     }
 
     pub fn catalog(&self) -> &str {
-        self.text.split_once('/').map_or(self.text.as_str(), |(catalog, _)| catalog)
+        self.text.split_once('/').map_or(&*self.text, |(catalog, _)| catalog)
     }
 
     /// What every repository begins with that it matches; all of them stand together in a list.
@@ -44,7 +89,9 @@ impl RepositoryGlob {
     }
 
     pub fn matches(&self, repository: &RepositoryName) -> bool {
-        self.matcher.is_match(repository.as_str())
+        let pattern: Vec<&str> = self.text.split('/').collect();
+        let name: Vec<&str> = repository.as_str().split('/').collect();
+        matches(&pattern, &name)
     }
 }
 
@@ -52,12 +99,14 @@ impl FromStr for RepositoryGlob {
     type Err = GlobError;
 
     fn from_str(text: &str) -> Result<Self, GlobError> {
-        let matcher = compile(text)?;
         match text.split_once('/') {
             Some((catalog, rest)) if !rest.is_empty() && !catalog.is_empty() && !catalog.contains('*') => {
-                Ok(Self { text: text.to_owned(), matcher })
+                check(text)?;
+                // More would make matching slow, and mean nothing more.
+                let doubles = rest.split('/').filter(|component| *component == "**").count();
+                if doubles > 2 { Err(GlobError::Grammar) } else { Ok(Self { text: text.into() }) }
             }
-            _ => Err(GlobError::Catalog),
+            Some(_) | None => Err(GlobError::Catalog),
         }
     }
 }
@@ -65,8 +114,7 @@ impl FromStr for RepositoryGlob {
 /// Tags: `v*`, `*-rc.*`.
 #[derive(Clone)]
 pub struct TagGlob {
-    text: String,
-    matcher: GlobMatcher,
+    text: Arc<str>,
 }
 
 impl TagGlob {
@@ -75,7 +123,7 @@ impl TagGlob {
     }
 
     pub fn matches(&self, tag: &Tag) -> bool {
-        self.matcher.is_match(tag.as_str())
+        component_matches(self.text.as_bytes(), tag.as_str().as_bytes())
     }
 }
 
@@ -83,23 +131,13 @@ impl FromStr for TagGlob {
     type Err = GlobError;
 
     fn from_str(text: &str) -> Result<Self, GlobError> {
-        if text.is_empty() || text.contains('/') {
-            return Err(GlobError::Grammar);
+        check(text)?;
+        if text.contains('/') || text.contains("**") {
+            Err(GlobError::Grammar)
+        } else {
+            Ok(Self { text: text.into() })
         }
-        Ok(Self { text: text.to_owned(), matcher: compile(text)? })
     }
-}
-
-fn compile(text: &str) -> Result<GlobMatcher, GlobError> {
-    if text.len() > GLOB_LIMIT {
-        return Err(GlobError::Length);
-    }
-    let known = |byte: u8| byte.is_ascii_alphanumeric() || b"._-/*".contains(&byte);
-    if !text.bytes().all(known) || text.contains("***") {
-        return Err(GlobError::Grammar);
-    }
-    let glob = GlobBuilder::new(text).literal_separator(true).build().map_err(|_| GlobError::Grammar)?;
-    Ok(glob.compile_matcher())
 }
 
 macro_rules! shown_as_text {
@@ -135,7 +173,9 @@ mod tests {
                 &["acme/com.acme", "acme/com.acme.x/y", "acme/comxacme.x"],
             ),
             ("acme/tool", &["acme/tool"], &["acme/tools", "acme/tool/x"]),
-            ("acme/**/x", &["acme/x", "acme/a/b/x"], &["acme/a/xx"]),
+            ("acme/**/x", &["acme/x", "acme/a/b/x"], &["acme/a/xx", "acme/x/y"]),
+            ("acme/*a*b*", &["acme/ab", "acme/xaxbx", "acme/aab"], &["acme/ba", "acme/a/b"]),
+            ("acme/**/a*/**", &["acme/a", "acme/x/ab/y/z"], &["acme/x/y"]),
         ] {
             let parsed: RepositoryGlob = glob.parse().unwrap();
             assert_eq!(parsed.catalog(), "acme");
@@ -154,11 +194,43 @@ mod tests {
         for text in ["", "acme", "*/tool", "a*/tool", "acme/", "/x"] {
             assert_eq!(text.parse::<RepositoryGlob>(), Err(GlobError::Catalog), "{text}");
         }
-        for text in ["acme/[a-z]", "acme/{a,b}", "acme/a?", "acme/***", "acme/\\*"] {
+        for text in
+            ["acme/[a-z]", "acme/{a,b}", "acme/a?", "acme/***", "acme/\\*", "acme/a**", "acme/**/**/**/x"]
+        {
             assert_eq!(text.parse::<RepositoryGlob>(), Err(GlobError::Grammar), "{text}");
         }
         assert_eq!("v/*".parse::<TagGlob>(), Err(GlobError::Grammar));
         assert_eq!("v".repeat(300).parse::<TagGlob>(), Err(GlobError::Length));
+    }
+
+    /// The same answers as a slow matcher that tries everything.
+    #[test]
+    fn every_short_component_is_decided_right() {
+        fn slow(pattern: &[u8], name: &[u8]) -> bool {
+            match pattern {
+                [] => name.is_empty(),
+                [b'*', rest @ ..] => (0..=name.len()).any(|skipped| slow(rest, &name[skipped..])),
+                [first, rest @ ..] => name.first() == Some(first) && slow(rest, &name[1..]),
+            }
+        }
+        let words = |letters: &[u8], length: usize| {
+            let mut words = vec![Vec::new()];
+            for _ in 0..length {
+                let longer: Vec<Vec<u8>> = words
+                    .iter()
+                    .flat_map(|word| letters.iter().map(|letter| [word.as_slice(), &[*letter]].concat()))
+                    .collect();
+                words.extend(longer);
+            }
+            words.sort_unstable();
+            words.dedup();
+            words
+        };
+        for pattern in words(b"ab*", 4) {
+            for name in words(b"ab", 5) {
+                assert_eq!(component_matches(&pattern, &name), slow(&pattern, &name), "{pattern:?} {name:?}");
+            }
+        }
     }
 
     #[test]

@@ -30,6 +30,13 @@ impl Failures {
         Self { counts, waiting: Semaphore::new(WAITING), allowed }
     }
 
+    /// Whether the next failure of an address would be refused without waiting: then nothing is looked up for it.
+    pub(super) fn are_too_many(&self, address: Option<IpAddr>) -> bool {
+        let count = address.and_then(|address| self.counts.get(&network(address)));
+        let counted = count.is_some_and(|count| count.load(Ordering::Relaxed) >= self.allowed);
+        counted && self.waiting.available_permits() == 0
+    }
+
     /// Counts a failure, and waits if there were too many. `false`: too many wait already.
     pub(super) async fn failed(&self, address: Option<IpAddr>) -> bool {
         let Some(address) = address else { return true };
@@ -76,6 +83,7 @@ mod tests {
         assert_eq!(started.elapsed(), DELAY);
         let all = failures.waiting.acquire_many(u32::try_from(WAITING).unwrap()).await.unwrap();
         assert!(!failures.failed(one).await, "nobody waits without end");
+        assert!(failures.are_too_many(one) && !failures.are_too_many(other));
         drop(all);
     }
 

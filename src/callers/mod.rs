@@ -12,7 +12,7 @@ use uuid::Uuid;
 
 use crate::access::{Caller, ISSUER_CREDENTIAL, Policy, Principal, Scoped, TokenScope};
 use crate::digest::Sha256;
-use crate::issuers::Issuers;
+use crate::issuers::{Issuers, JwtError, Refusal};
 use crate::meta::{AccessChanges, MetaError, MetaStore, TokenRecord};
 use crate::token::{AdminToken, Owner, ShortToken, TokenError, Tokens, api, is_same_digest};
 
@@ -20,10 +20,12 @@ pub use self::failures::network;
 
 use self::failures::Failures;
 
-/// Credentials that are remembered.
+/// Credentials that are remembered, or fewer where they have many grants and globs.
 const REMEMBERED: u64 = 50_000;
 /// Longest time for which one is remembered, used or not.
 const LONGEST: Duration = Duration::from_secs(3600);
+/// The same for somebody whom an issuer vouched for.
+const VOUCHED: Duration = Duration::from_secs(300);
 /// Longest credential that is looked at.
 const CREDENTIAL_LIMIT: usize = 32 * 1024;
 
@@ -37,6 +39,8 @@ pub enum CallerError {
     Unknown,
     #[error("too many credentials from this address were wrong")]
     TooManyFailures,
+    #[error("the keys of this token's issuer could not be fetched yet")]
+    IssuerSilent,
     #[error(transparent)]
     Broken(#[from] MetaError),
 }
@@ -80,8 +84,10 @@ impl Callers {
         failed_logins: u32,
     ) -> Self {
         let sys_admin = Arc::new(Principal::admin(admin.credential()));
-        let known = Cache::builder().max_capacity(REMEMBERED).time_to_live(LONGEST).build();
-        let owners = Cache::builder().max_capacity(REMEMBERED).time_to_live(LONGEST).build();
+        let known = Cache::builder().weigher(|_: &Sha256, known: &Recognized| weight(&known.caller));
+        let known = known.max_capacity(REMEMBERED).time_to_live(LONGEST).build();
+        let owners = Cache::builder().weigher(|_: &Uuid, (owner, _): &(Arc<Principal>, u64)| size(owner));
+        let owners = owners.max_capacity(REMEMBERED).time_to_live(LONGEST).build();
         let failures = Failures::new(failed_logins);
         Self { admin, sys_admin, tokens, issuers, meta, known, owners, changes, grace, failures }
     }
@@ -99,10 +105,11 @@ impl Callers {
         address: Option<IpAddr>,
     ) -> Result<Recognized, CallerError> {
         let key = Sha256::of(credential.as_bytes());
-        if let Some(known) = self.known.get(&key)
-            && self.is_current(&known)
-        {
+        if let Some(known) = self.current(&key) {
             return Ok(known);
+        }
+        if self.failures.are_too_many(address) {
+            return Err(CallerError::TooManyFailures);
         }
         let generation = self.changes.generation();
         match self.look_up(credential, &key).await? {
@@ -113,6 +120,15 @@ impl Callers {
             }
             None => Err(self.unreadable(address).await),
         }
+    }
+
+    /// Who shows this credential, if that is known without asking anybody.
+    pub fn remembered(&self, credential: &str) -> Option<Recognized> {
+        self.current(&Sha256::of(credential.as_bytes()))
+    }
+
+    fn current(&self, key: &Sha256) -> Option<Recognized> {
+        self.known.get(key).filter(|known| self.is_current(known))
     }
 
     /// The answer to a header that holds no credential that could be looked up; it counts as a failure.
@@ -155,8 +171,14 @@ impl Callers {
         match self.issuers.principal(credential, SystemTime::now()).await {
             None => Ok(None),
             Some(Ok(principal)) => {
-                let expires = principal.expires;
-                Ok(Some((Caller::Known(Arc::new(principal)), expires)))
+                // Read again from time to time: its key may have been withdrawn.
+                let soon = SystemTime::now() + VOUCHED;
+                let expires = principal.expires.map_or(soon, |expires| expires.min(soon));
+                Ok(Some((Caller::Known(Arc::new(principal)), Some(expires))))
+            }
+            Some(Err(JwtError { issuer, refusal: Refusal::NoKeys })) => {
+                tracing::warn!(issuer, "the keys of an issuer are not here");
+                Err(CallerError::IssuerSilent)
             }
             Some(Err(error)) => {
                 tracing::info!(%error, "a token of an issuer was refused");
@@ -223,6 +245,20 @@ impl Callers {
         let owner = caller.principal().map(AsRef::as_ref);
         self.tokens.sign(owner, &scopes, lists_catalog && owner.is_some(), SystemTime::now())
     }
+}
+
+/// How many ordinary callers somebody takes the room of.
+fn weight(caller: &Caller) -> u32 {
+    let scopes = match caller {
+        Caller::Scoped(scoped) => u32::try_from(scoped.scopes.len()).unwrap_or(u32::MAX),
+        Caller::Anonymous | Caller::Known(_) => 0,
+    };
+    caller.principal().map_or(1, |principal| size(principal)).saturating_add(scopes / 4)
+}
+
+fn size(principal: &Principal) -> u32 {
+    let globs = principal.grants.iter().map(|grant| 1 + grant.only.as_ref().map_or(0, Vec::len));
+    1 + u32::try_from(globs.sum::<usize>()).unwrap_or(u32::MAX) / 8
 }
 
 /// Who shows an API token, unless it expired.

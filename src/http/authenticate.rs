@@ -42,6 +42,10 @@ pub fn challenge(
     authority: Option<&str>,
     need: Need<'_>,
 ) -> String {
+    // A short token is no good there, so nobody is sent for one.
+    if let Need::Known | Need::Permission(..) | Need::Members(_) = need {
+        return format!("Bearer realm=\"{SERVICE}\"");
+    }
     let host = authority.or_else(|| headers.get(HOST).and_then(|host| host.to_str().ok()));
     let host = host.filter(|host| host.parse::<http::uri::Authority>().is_ok()).unwrap_or("localhost");
     let realm = match public_url {

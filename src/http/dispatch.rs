@@ -24,6 +24,7 @@ use crate::access::Requester;
 use crate::callers::Callers;
 use crate::registry::{Registry, SessionOf};
 use crate::telemetry::Telemetry;
+use crate::token::api::PREFIX;
 
 static REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 static API_VERSION: HeaderName = HeaderName::from_static("docker-distribution-api-version");
@@ -180,7 +181,7 @@ impl Server {
             }
             Route::WhoAmI => Ok(whoami::who_am_i(self.own(caller, parts)?)),
             Route::CanI { action, repository } => whoami::can_i(registry, caller, action, &repository).await,
-            Route::Audit(query) => Ok(audit::stream(Arc::clone(self), self.own(caller, parts)?, query)),
+            Route::Audit(query) => audit::stream(Arc::clone(self), self.own(caller, parts)?, query).await,
             Route::WriteTags { catalog } => Box::pin(tags::write(registry, requester, &catalog, body)).await,
             Route::GetTagRules { catalog } => tags::rules(registry, &catalog).await,
             Route::SetTagRules { catalog } => {
@@ -215,7 +216,8 @@ fn log(
 ) {
     let status = reply.status.as_u16();
     let milliseconds = duration.as_secs_f64() * 1000.0;
-    let path = uri.path();
+    // A secret that was pasted where an id belongs.
+    let path = Some(uri.path()).filter(|path| !path.contains(PREFIX)).unwrap_or("(withheld)");
     let client = client.map(tracing::field::display);
     if (method == Method::GET || method == Method::HEAD) && status < 400 {
         tracing::debug!(target: "quire::access", %method, path, status, client, milliseconds, request_id = id, "answered");

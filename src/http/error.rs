@@ -267,7 +267,7 @@ impl Row {
     }
 }
 
-/// The status of several tags is that of the first that stood in the way.
+/// The status of several tags is that of the first that stood in the way; its code is one of `api/tags.rs`.
 fn tags_row(findings: &[Finding]) -> Row {
     use StatusCode as S;
     let (status, code) = match findings.first().map(|finding| finding.code) {

@@ -12,12 +12,13 @@ use super::authenticate::{MoreThanOne, challenge, credential, single};
 use super::error::ApiError;
 use super::reply::Reply;
 use super::request_body::RequestBody;
-use super::route::{Attempt, Need, Route};
+use super::route::{Attempt, Need, Route, RouteKind};
 use crate::access::{
     Action, Caller, Grant, Permission, Principal, ReadScope, Requester, Rule, SYSTEM_CATALOG, Verdict,
 };
 use crate::callers::{CallerError, Recognized};
 use crate::meta::{AuditEntry, Outcome};
+use crate::name::is_catalog;
 use crate::token::is_same_secret;
 
 /// What a server knows of a connection.
@@ -62,8 +63,12 @@ impl Server {
         body: RequestBody,
         origin: Origin,
     ) -> Result<Reply, ApiError> {
+        if route.kind() == RouteKind::Operation {
+            // Whoever asks these is to ask often, and gets an answer whatever else is down.
+            return self.run(route, &requester(Caller::Anonymous, String::new(), origin), parts, body).await;
+        }
         let within_rate = self.rates.address(origin.address());
-        let caller = self.recognize(&route, parts, &origin.connection).await?;
+        let caller = self.recognize(&route, parts, &origin.connection, &within_rate).await?;
         let Some(attempt) = attempt else {
             self.authorise(&route, &caller, parts).await?;
             within_rate.and(self.rates.caller(caller.subject()))?;
@@ -96,6 +101,7 @@ impl Server {
         route: &Route,
         parts: &Parts,
         connection: &Connection,
+        within_rate: &Result<(), ApiError>,
     ) -> Result<Caller, ApiError> {
         let header = match single(&parts.headers) {
             Ok(None) => return Ok(Caller::Anonymous),
@@ -109,6 +115,11 @@ impl Server {
             return Ok(recognized.caller.clone());
         }
         let recognized = match header.and_then(credential) {
+            // Over the rate nobody is looked up; those who are known get the answer that the guard has for them.
+            Some(credential) if within_rate.is_err() => match self.callers.remembered(&credential) {
+                Some(recognized) => Ok(recognized),
+                None => Err(CallerError::TooManyFailures),
+            },
             Some(credential) => self.callers.recognize(&credential, connection.address).await,
             None => Err(self.callers.unreadable(connection.address).await),
         };
@@ -126,6 +137,9 @@ impl Server {
                 Err(self.unauthorized(parts, route.need(), "this credential is not known here, or no longer"))
             }
             Err(CallerError::TooManyFailures) => Err(ApiError::TooManyRequests { retry_after: 1 }),
+            Err(CallerError::IssuerSilent) => {
+                Err(ApiError::NotReady("the keys of this token's issuer are not here yet"))
+            }
             Err(CallerError::Broken(error)) => Err(ApiError::Broken(error.into())),
         }
     }
@@ -237,15 +251,19 @@ fn allowed_by(route: &Route, caller: &Caller) -> String {
     grant.map(Grant::told).unwrap_or_default()
 }
 
-/// What the audit log is told if the write is refused. Callers that nobody knows are in the server's log only:
-/// they could fill the audit log without end.
+/// Longest object that the audit log is told of a refused write, in characters: it is as the caller wrote it.
+const OBJECT_LIMIT: usize = 300;
+
+/// What the audit log is told if the write is refused. Callers without any grant are in the server's log only, as
+/// are those whom nobody knows: there is no end of them, and they could fill the audit log without end.
 fn refusal(caller: &Caller, attempt: Attempt, origin: &Origin) -> Option<AuditEntry> {
     let Attempt { action, catalog, object } = attempt;
-    (!caller.is_anonymous()).then(|| AuditEntry {
-        actor: caller.subject().to_owned(),
+    let principal = caller.principal().filter(|principal| !principal.grants.is_empty())?;
+    Some(AuditEntry {
+        actor: principal.subject.clone(),
         action: action.to_owned(),
-        catalog,
-        object,
+        catalog: catalog.filter(|catalog| is_catalog(catalog)),
+        object: object.chars().take(OBJECT_LIMIT).collect(),
         outcome: Outcome::Refused,
         rule: String::new(),
         address: origin.address(),

@@ -11,7 +11,10 @@ use super::error::ApiError;
 use crate::callers::network;
 
 /// A caller who was idle may make this many seconds' worth of requests at once.
-const BURST_SECONDS: u32 = 10;
+const BURST_SECONDS: NonZeroU32 = match NonZeroU32::new(10) {
+    Some(seconds) => seconds,
+    None => NonZeroU32::MIN,
+};
 
 /// The limits of this node. Without one, nothing is counted.
 pub struct RateLimits {
@@ -23,10 +26,8 @@ pub struct RateLimits {
 impl RateLimits {
     /// Requests per second.
     pub fn new(caller: Option<NonZeroU32>, address: Option<NonZeroU32>) -> Self {
-        let quota = |rate: NonZeroU32| {
-            Quota::per_second(rate)
-                .allow_burst(rate.saturating_mul(NonZeroU32::MIN.saturating_add(BURST_SECONDS - 1)))
-        };
+        let quota =
+            |rate: NonZeroU32| Quota::per_second(rate).allow_burst(rate.saturating_mul(BURST_SECONDS));
         Self {
             callers: caller.map(|rate| RateLimiter::keyed(quota(rate))),
             addresses: address.map(|rate| RateLimiter::keyed(quota(rate))),

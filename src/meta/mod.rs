@@ -54,7 +54,7 @@ pub use self::tag_writes::{
 ///     ever: a deleted one may come back with the same manifest only. Several tags are written together or not
 ///     at all.
 /// 11. A revoked token is gone for every read that begins later, and so are the grants on a deleted organisation.
-///     Every change of tokens, organisations and rules raises the access version.
+///     Every such change, and every other of an organisation that is there, raises the access version.
 /// 12. Every change tells the audit log about itself in its own transaction; the log only grows.
 #[async_trait]
 pub trait MetaStore: Send + Sync + 'static {
@@ -173,6 +173,9 @@ pub trait MetaStore: Send + Sync + 'static {
     /// Sessions that nobody has written to for as long as given, oldest first.
     async fn stale_uploads(&self, idle: Duration, limit: usize) -> Result<Vec<Uuid>, MetaError>;
 
+    /// How many bytes wait in upload sessions of a catalog's repositories.
+    async fn staged_bytes(&self, catalog: &str) -> Result<u64, MetaError>;
+
     /// The events of a catalog behind a sequence number, in order.
     async fn events(&self, catalog: &str, after: u64, limit: usize) -> Result<Vec<Event>, MetaError>;
 
@@ -245,10 +248,16 @@ pub trait MetaStore: Send + Sync + 'static {
         limit: usize,
     ) -> Result<Page<TokenRecord>, MetaError>;
 
-    /// `false`: there was none.
-    async fn revoke_token(&self, id: Uuid, actor: &Actor) -> Result<bool, MetaError>;
+    /// Takes the grants on some catalogs from a token, or all; one without grants is revoked. `false`: there was
+    /// no such token, or it had no such grant.
+    async fn revoke_token(
+        &self,
+        id: Uuid,
+        catalogs: Option<&[String]>,
+        actor: &Actor,
+    ) -> Result<bool, MetaError>;
 
-    /// A number that every change of tokens, organisations and rules raises.
+    /// A number that every change raises which takes something away from callers, or changes an organisation.
     async fn access_version(&self) -> Result<u64, MetaError>;
 
     /// Tells the audit log about something that changed nothing, such as a refusal.

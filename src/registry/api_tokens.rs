@@ -68,11 +68,17 @@ impl Registry {
         Ok(self.meta.tokens(catalogs, after, limit.min(PAGE_LIMIT)).await?)
     }
 
-    /// Revokes a token, for every request of this node that begins after this returned. `false`: there was none.
-    pub async fn revoke_token(&self, requester: &Requester, id: Uuid) -> Result<bool, RegistryError> {
-        let revoked = self.meta.revoke_token(id, &requester.actor()).await;
-        // Also when it failed: an answer that was lost may stand for a write that was done.
+    /// Revokes a token, or what it may on some catalogs, for every request of this node that begins after this
+    /// returned. `false`: there was nothing to take away.
+    pub async fn revoke_token(
+        &self,
+        requester: &Requester,
+        id: Uuid,
+        catalogs: Option<&[String]>,
+    ) -> Result<bool, RegistryError> {
+        let revoked = self.meta.revoke_token(id, catalogs, &requester.actor()).await?;
+        // An answer that was lost may stand for a change that was made; the poll sees that one.
         self.changes.raise();
-        Ok(revoked?)
+        Ok(revoked)
     }
 }

@@ -67,6 +67,18 @@ impl Registry {
         Err(full.into())
     }
 
+    /// Refuses bytes for upload sessions of a catalog whose sessions hold its whole quota already.
+    pub(super) async fn check_staging(&self, repository: &RepositoryName) -> Result<(), RegistryError> {
+        let name = repository.catalog();
+        let Some(limit) = self.catalog(name).await?.and_then(|catalog| catalog.quota.bytes) else {
+            return Ok(());
+        };
+        if self.meta.staged_bytes(name).await? > limit {
+            return Err(Refusal::Catalog(CatalogRefusal::Bytes { limit }).into());
+        }
+        Ok(())
+    }
+
     /// The largest blob that a catalog takes: never more than its whole quota.
     pub(super) async fn blob_limit(&self, repository: &RepositoryName) -> Result<u64, RegistryError> {
         let quota = self.catalog(repository.catalog()).await?.and_then(|catalog| catalog.quota.bytes);
@@ -96,9 +108,8 @@ impl Registry {
         name: &str,
         domain: Option<&str>,
     ) -> Result<WriteOrganisation, RegistryError> {
-        let written = self.meta.create_organisation(id, name, domain, &requester.actor()).await;
-        self.changes.raise();
-        Ok(written?)
+        // What is not there is remembered nowhere, so nothing has to be forgotten.
+        Ok(self.meta.create_organisation(id, name, domain, &requester.actor()).await?)
     }
 
     pub async fn update_organisation(
@@ -107,9 +118,10 @@ impl Registry {
         id: &str,
         change: OrganisationChange,
     ) -> Result<WriteOrganisation, RegistryError> {
-        let written = self.meta.update_organisation(id, change, &requester.actor()).await;
+        let written = self.meta.update_organisation(id, change, &requester.actor()).await?;
+        // An answer that was lost may stand for a change that was made; the poll sees that one.
         self.changes.raise();
-        Ok(written?)
+        Ok(written)
     }
 
     pub async fn delete_organisation(
@@ -117,8 +129,9 @@ impl Registry {
         requester: &Requester,
         id: &str,
     ) -> Result<DeleteOrganisation, RegistryError> {
-        let deleted = self.meta.delete_organisation(id, &requester.actor()).await;
+        let deleted = self.meta.delete_organisation(id, &requester.actor()).await?;
+        // An answer that was lost may stand for a change that was made; the poll sees that one.
         self.changes.raise();
-        Ok(deleted?)
+        Ok(deleted)
     }
 }

@@ -29,8 +29,9 @@ impl Registry {
         catalog: &str,
         rules: Vec<ImmutableTags>,
     ) -> Result<bool, RegistryError> {
-        let written = self.meta.set_tag_rules(catalog, rules, &requester.actor()).await;
+        let written = self.meta.set_tag_rules(catalog, rules, &requester.actor()).await?;
+        // An answer that was lost may stand for a change that was made; the poll sees that one.
         self.changes.raise();
-        Ok(written?)
+        Ok(written)
     }
 }

@@ -58,6 +58,7 @@ impl Registry {
         repository: &RepositoryName,
         algorithm: Algorithm,
     ) -> Result<Uuid, RegistryError> {
+        self.check_staging(repository).await?;
         let id = Uuid::now_v7();
         let upload = Upload {
             id,
@@ -105,7 +106,12 @@ impl Registry {
             return Err(mismatch.into());
         }
         let actor = session.requester.actor();
-        self.admit(&actor, session.repository, &staged, Some(session.id)).await?;
+        let admitted = self.admit(&actor, session.repository, &staged, Some(session.id)).await;
+        if let Err(RegistryError::Refused(Refusal::Catalog(_))) = &admitted {
+            // There will be no room for it later either: its bytes would wait for nothing.
+            self.end_upload(session.id).await?;
+        }
+        admitted?;
         self.discard(session.id).await;
         Ok(())
     }
@@ -165,6 +171,7 @@ impl Registry {
         if range.is_some_and(|range| range.first != offset) {
             return Err(Refusal::ChunkOutOfOrder { offset }.into());
         }
+        self.check_staging(session.repository).await?;
         let limit = self.blob_limit(session.repository).await?;
         if range.is_some_and(|range| range.last >= limit) {
             return Err(Refusal::BlobTooLarge { limit }.into());

@@ -9,6 +9,7 @@ mod large;
 mod layout;
 mod oras;
 mod oras_py;
+mod organisations;
 mod podman;
 mod skopeo;
 mod syncs;

@@ -3,6 +3,9 @@
 #[path = "../harness/mod.rs"]
 mod harness;
 
+mod access_laws;
+mod attacks;
+mod audit;
 mod bad_input;
 mod bad_messages;
 mod blob_laws;
@@ -14,16 +17,24 @@ mod connections;
 mod crash;
 mod disk;
 mod durability;
+mod escalations;
 mod faults;
 mod history;
 mod isolation;
+mod issuing;
+mod limits;
 mod manifest_refusals;
 mod manifests;
+mod matrix;
 mod meta_laws;
+mod migrations;
 mod mint;
+mod organisations;
 mod pulls;
+mod quotas;
 mod races;
 mod ranges;
+mod revocation;
 mod tags;
 mod tidy;
 mod tokens;

@@ -80,7 +80,6 @@ const FENCES: &[(&str, &[&str])] = &[
     ("clap_complete", &["cli/completions.rs"]),
     ("clap_mangen", &["cli/man.rs"]),
     ("crc32fast", &["token/api.rs"]),
-    ("globset", &["access/glob.rs"]),
     ("governor", &["http/rates.rs"]),
     ("http", &["http/", "config.rs"]),
     ("http_body", &["http/"]),

@@ -1,6 +1,7 @@
 //! `/api/audit`: the audit log as JSON lines, streamed.
 
 use std::sync::Arc;
+use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use http::StatusCode;
@@ -8,15 +9,18 @@ use http::header::CONTENT_TYPE;
 use serde::Serialize;
 use tokio::sync::mpsc;
 
-use super::time;
+use super::{managed, time};
 use crate::access::Principal;
 use crate::http::dispatch::Server;
+use crate::http::error::ApiError;
 use crate::http::query::AuditQuery;
 use crate::http::reply::{Audience, Body, Freshness, Reply};
 use crate::meta::{AuditEntry, AuditRecord};
 
 /// Lines that are read at once.
 const BATCH: usize = 500;
+/// Longest wait for a reader to take the next batch.
+const PATIENCE: Duration = Duration::from_secs(60);
 /// Batches that wait for a slow reader; then reading waits too.
 const AHEAD: usize = 2;
 
@@ -53,13 +57,19 @@ impl<'a> Line<'a> {
 }
 
 /// Streams the lines behind an id, of one catalog or of all that the caller manages.
-pub fn stream(server: Arc<Server>, principal: &Principal, query: AuditQuery) -> Reply {
+pub async fn stream(
+    server: Arc<Server>,
+    principal: &Principal,
+    query: AuditQuery,
+) -> Result<Reply, ApiError> {
     let AuditQuery { catalog, mut after, limit } = query;
     let catalogs = match catalog {
         Some(catalog) => Some(vec![catalog]),
-        None => principal.managed(),
+        None => managed(&server.registry, principal).await?,
     };
     let (lines, body) = mpsc::channel(AHEAD);
+    // What is written meanwhile is for the next request: who asks it may not be allowed any more by then.
+    let begun = SystemTime::now();
     tokio::spawn(async move {
         let mut left = limit.unwrap_or(u64::MAX);
         while left > 0 {
@@ -76,14 +86,15 @@ pub fn stream(server: Arc<Server>, principal: &Principal, query: AuditQuery) -> 
             let Some(last) = records.last() else { return };
             after = last.id;
             left -= records.len() as u64;
-            let ended = records.len() < most;
+            let ended = records.len() < most || last.at > begun;
             let mut text = Vec::with_capacity(records.len() * 256);
             for record in &records {
                 if serde_json::to_writer(&mut text, &Line::of(record)).is_ok() {
                     text.push(b'\n');
                 }
             }
-            if lines.send(Ok(Bytes::from(text))).await.is_err() || ended {
+            let sent = tokio::time::timeout(PATIENCE, lines.send(Ok(Bytes::from(text)))).await;
+            if !matches!(sent, Ok(Ok(()))) || ended {
                 return;
             }
         }
@@ -91,5 +102,5 @@ pub fn stream(server: Arc<Server>, principal: &Principal, query: AuditQuery) -> 
     let mut reply = Reply::empty(StatusCode::OK, Freshness::List(Audience::Private));
     reply.body = Body::Stream(body);
     reply.header(CONTENT_TYPE, "application/x-ndjson");
-    reply
+    Ok(reply)
 }

@@ -11,14 +11,16 @@ use std::time::SystemTime;
 use http::StatusCode;
 use http::header::{CONTENT_TYPE, LINK};
 use percent_encoding::utf8_percent_encode;
-use serde::Serialize;
 use serde::de::DeserializeOwned;
+use serde::{Deserialize, Deserializer, Serialize};
 
 use super::error::ApiError;
 use super::lists::QUERY;
 use super::problem::Finding;
 use super::reply::{Audience, Freshness, Reply};
 use super::request_body::RequestBody;
+use crate::access::Principal;
+use crate::registry::Registry;
 use crate::strict_json::{self, ANY};
 
 /// Longest body of a request.
@@ -54,6 +56,23 @@ impl Findings {
     fn done(self) -> Result<(), ApiError> {
         if self.0.is_empty() { Ok(()) } else { Err(ApiError::Invalid(self.0)) }
     }
+}
+
+/// The catalogs that somebody manages and that are there; `None`: every one.
+async fn managed(registry: &Registry, principal: &Principal) -> Result<Option<Vec<String>>, ApiError> {
+    let Some(named) = principal.managed() else { return Ok(None) };
+    let mut there = Vec::new();
+    for catalog in named {
+        if registry.catalog(&catalog).await?.is_some() {
+            there.push(catalog);
+        }
+    }
+    Ok(Some(there))
+}
+
+/// Tells `null` from nothing at all.
+fn present<'de, T: Deserialize<'de>, D: Deserializer<'de>>(value: D) -> Result<Option<T>, D::Error> {
+    T::deserialize(value).map(Some)
 }
 
 fn json(status: StatusCode, value: &impl Serialize, freshness: Freshness) -> Reply {

@@ -2,9 +2,9 @@
 
 use http::StatusCode;
 use http::header::LOCATION;
-use serde::{Deserialize, Deserializer, Serialize};
+use serde::{Deserialize, Serialize};
 
-use super::{Findings, json, page, read, shown, time};
+use super::{Findings, json, page, present, read, shown, time};
 use crate::access::{Principal, Requester};
 use crate::http::error::ApiError;
 use crate::http::query::PageQuery;
@@ -40,11 +40,6 @@ struct QuotaChange {
     bytes: Option<Option<u64>>,
     #[serde(default, deserialize_with = "present")]
     repositories: Option<Option<u64>>,
-}
-
-/// Tells `null` from nothing at all.
-fn present<'de, T: Deserialize<'de>, D: Deserializer<'de>>(value: D) -> Result<Option<T>, D::Error> {
-    T::deserialize(value).map(Some)
 }
 
 #[derive(Serialize)]
@@ -111,7 +106,7 @@ pub async fn create(
     let organisation = match written {
         WriteOrganisation::Written(organisation) => organisation,
         WriteOrganisation::Conflict => {
-            let message = format!("there is a catalog {id} already");
+            let message = format!("there is a catalog {id} already, or there was: an id is given out once");
             return Err(ApiError::Conflict { code: "org_exists", message });
         }
         WriteOrganisation::DomainTaken => return Err(domain_taken()),

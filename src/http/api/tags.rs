@@ -1,11 +1,11 @@
 //! `/api/catalogs/{catalog}/tags` and `…/tag-rules`: several tags at once, and what makes tags immutable.
 
 use http::StatusCode;
-use serde::{Deserialize, Deserializer, Serialize};
+use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use super::{Findings, read, shown};
-use crate::access::{Action, RepositoryGlob, Requester, TagGlob, Verdict};
+use super::{Findings, present, read, shown};
+use crate::access::{Action, RepositoryGlob, Requester, Rule, TagGlob, Verdict};
 use crate::digest::Digest;
 use crate::http::error::ApiError;
 use crate::http::problem::Finding;
@@ -17,8 +17,8 @@ use crate::registry::{Registry, tag_refusal};
 
 /// Most tags of one request.
 const TAGS: usize = 1000;
-/// Most rules of one catalog.
-const RULES: usize = 100;
+/// Most rules of one catalog: each is looked at for each tag that moves.
+const RULES: usize = 50;
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -29,10 +29,6 @@ struct NewTag {
     /// A digest: the tag points there now; `null`: there is no such tag now; left out: whatever it is.
     #[serde(default, deserialize_with = "present")]
     expected: Option<Option<String>>,
-}
-
-fn present<'de, D: Deserializer<'de>>(value: D) -> Result<Option<Option<String>>, D::Error> {
-    Option::deserialize(value).map(Some)
 }
 
 /// Points tags to manifests that are there, all or none.
@@ -48,8 +44,11 @@ pub async fn write(
         .into_iter()
         .map(|write| {
             match registry.policy().may(&requester.caller, Action::Push, &write.repository) {
+                Verdict::Allowed => {}
                 Verdict::Denied(rule) => return Err(ApiError::Denied(rule)),
-                Verdict::Allowed | Verdict::Unauthenticated | Verdict::NarrowToken => {}
+                Verdict::Unauthenticated | Verdict::NarrowToken => {
+                    return Err(ApiError::Denied(Rule::PermissionMissing));
+                }
             }
             let may_move = registry.policy().may_move_tags(&requester.caller, &write.repository);
             Ok(TagWrite { may_move, ..write })

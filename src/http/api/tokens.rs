@@ -1,6 +1,6 @@
 //! `/api/tokens`: API tokens are made, listed and revoked.
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use http::StatusCode;
 use http::header::LOCATION;
@@ -8,7 +8,7 @@ use percent_encoding::utf8_percent_encode;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use super::{Findings, json, page, read, time};
+use super::{Findings, json, managed, page, read, time};
 use crate::access::{Principal, RepositoryGlob, Requester, Role, Rule, SYSTEM_CATALOG};
 use crate::http::error::ApiError;
 use crate::http::lists::QUERY;
@@ -88,7 +88,15 @@ pub async fn create(
     for grant in &new.grants {
         rule = principal.manages(Some(&grant.catalog)).map_err(ApiError::Denied)?.told();
     }
-    let new = check(new)?;
+    let mut new = check(new)?;
+    // A token makes none that outlives it. Somebody whom an issuer vouched for may: that is how people who log in
+    // for an hour get the tokens of their machines.
+    if !principal.is_vouched_for()
+        && let Some(ends) = principal.expires
+    {
+        let left = ends.duration_since(SystemTime::now()).unwrap_or_default();
+        new.life = Some(new.life.map_or(left, |life| life.min(left)));
+    }
     let requester = Requester { rule, ..requester.clone() };
     match registry.create_token(&requester, new).await? {
         MadeToken::Made { secret, record } => {
@@ -171,11 +179,20 @@ pub async fn list(
 ) -> Result<Reply, ApiError> {
     let catalogs = match catalog {
         Some(catalog) => Some(vec![catalog.to_owned()]),
-        None => principal.managed(),
+        None => managed(registry, principal).await?,
     };
     // What is no id stands behind none.
     let after = query.after.as_deref().and_then(|after| Uuid::try_parse(after).ok());
-    let found = registry.tokens(catalogs.as_deref(), after, query.limit).await?;
+    let mut found = registry.tokens(catalogs.as_deref(), after, query.limit).await?;
+    // What a token may elsewhere is not for those who manage this catalog.
+    let managed = principal.managed();
+    let seen = |catalog: &String| managed.as_ref().is_none_or(|managed| managed.contains(catalog));
+    for record in &mut found.items {
+        record.grants.retain(|(catalog, _)| seen(catalog));
+        if let Some(globs) = &mut record.repositories {
+            globs.retain(|glob| seen(&glob.catalog().to_owned()) || glob.catalog() == SYSTEM_CATALOG);
+        }
+    }
     let next = found.items.last().filter(|_| found.more).map(|last| last.id.to_string());
     let items: Vec<Shown<'_>> = found.items.iter().map(|record| Shown::of(record, None)).collect();
     let path = match catalog {
@@ -185,7 +202,7 @@ pub async fn list(
     Ok(page(&items, &path, query.limit, next.as_deref()))
 }
 
-/// A token may be revoked by who manages all that it has grants on, and by itself.
+/// Who manages a catalog takes away what a token may there; a token may revoke itself.
 pub async fn revoke(
     registry: &Registry,
     requester: &Requester,
@@ -193,26 +210,21 @@ pub async fn revoke(
     id: Option<Uuid>,
 ) -> Result<Reply, ApiError> {
     let own = id.is_some_and(|id| principal.subject == format!("token:{id}"));
-    if !own {
-        principal.manages(None).map_err(ApiError::Denied)?;
-    }
-    let unknown = ApiError::Unknown("token");
-    let Some(id) = id else { return Err(unknown) };
-    let Some(record) = registry.token(id).await? else { return Err(unknown) };
-    let managed = || {
-        principal.managed().is_none()
-            || !record.grants.is_empty()
-                && record.grants.iter().all(|(catalog, _)| principal.manages(Some(catalog)).is_ok())
-    };
-    let rule = match record.grants.first().map(|(catalog, _)| principal.manages(Some(catalog))) {
-        Some(Ok(grant)) => grant.told(),
-        Some(Err(_)) | None if own => "own token".to_owned(),
-        Some(Err(_)) | None => requester.rule.clone(),
+    let (catalogs, rule) = if own {
+        (None, "own token".to_owned())
+    } else {
+        let grant = principal.manages(None).map_err(ApiError::Denied)?;
+        (managed(registry, principal).await?, grant.told())
     };
     let requester = Requester { rule, ..requester.clone() };
+    let revoked = match id {
+        Some(id) => registry.revoke_token(&requester, id, catalogs.as_deref()).await?,
+        None => false,
+    };
     // A foreign token is told like one that does not exist.
-    if (own || managed()) && registry.revoke_token(&requester, id).await? {
-        return Ok(Reply::empty(StatusCode::NO_CONTENT, Freshness::Write));
+    if revoked {
+        Ok(Reply::empty(StatusCode::NO_CONTENT, Freshness::Write))
+    } else {
+        Err(ApiError::Unknown("token"))
     }
-    Err(unknown)
 }

@@ -33,10 +33,11 @@ pub(super) fn parse(method: &Method, segments: &[&str], query: &Query<'_>) -> Re
         ["tokens", id] if method == Method::DELETE => Ok(Route::RevokeToken { id: Uuid::try_parse(id).ok() }),
         ["tokens", _] => Err(RouteError::Method { allow: "DELETE" }),
         ["whoami"] => read_only(method, Route::WhoAmI),
-        ["can-i"] => {
+        ["can-i"] if is_read(method) => {
             let (action, repository) = query.question()?;
-            read_only(method, Route::CanI { action, repository })
+            Ok(Route::CanI { action, repository })
         }
+        ["can-i"] => Err(RouteError::Method { allow: "GET, HEAD" }),
         ["audit"] => {
             let (after, limit) = (query.number("after")?.unwrap_or(0), query.number("limit")?);
             read_only(method, Route::Audit(AuditQuery { catalog: query.single("catalog")?, after, limit }))

@@ -46,7 +46,6 @@ pub(super) fn create(db: &Connection, token: &TokenRecord, actor: &Actor) -> rus
 
 /// Each organisation that a token has a grant on is told.
 fn tell(db: &Connection, token: &TokenRecord, action: &str, actor: &Actor) -> rusqlite::Result<()> {
-    organisations::raise_access_version(db)?;
     let mut catalogs: Vec<&str> = token.grants.iter().map(|(catalog, _)| catalog.as_str()).collect();
     catalogs.sort_unstable();
     catalogs.dedup();
@@ -110,10 +109,33 @@ pub(super) fn list(
     Ok(page(tokens.collect::<rusqlite::Result<_>>()?, limit))
 }
 
-pub(super) fn revoke(db: &Connection, id: Uuid, actor: &Actor) -> rusqlite::Result<bool> {
-    let Some(token) = find(db, id)? else { return Ok(false) };
+/// Takes the grants on some catalogs away, or all; a token without grants is revoked.
+pub(super) fn revoke(
+    db: &Connection,
+    id: Uuid,
+    catalogs: Option<&[String]>,
+    actor: &Actor,
+) -> rusqlite::Result<bool> {
+    let Some(mut token) = find(db, id)? else { return Ok(false) };
+    if let Some(catalogs) = catalogs {
+        let all = token.grants.len();
+        token.grants.retain(|(catalog, _)| catalogs.contains(catalog));
+        if token.grants.is_empty() {
+            return Ok(false);
+        }
+        if token.grants.len() < all {
+            let mut drop = db.prepare_cached("DELETE FROM token_grants WHERE token = ?1 AND catalog = ?2")?;
+            for (catalog, _) in &token.grants {
+                drop.execute((id.as_bytes(), catalog))?;
+            }
+            organisations::raise_access_version(db)?;
+            tell(db, &token, "token.revoke", actor)?;
+            return Ok(true);
+        }
+    }
     db.prepare_cached("UPDATE api_tokens SET revoked_at = ?2 WHERE id = ?1")?
         .execute((id.as_bytes(), millis(SystemTime::now())))?;
+    organisations::raise_access_version(db)?;
     tell(db, &token, "token.revoke", actor)?;
     Ok(true)
 }

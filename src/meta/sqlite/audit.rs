@@ -4,7 +4,7 @@ use std::time::SystemTime;
 
 use rusqlite::{Connection, Row};
 
-use super::rows::{damaged, millis, size, time};
+use super::rows::{damaged, millis, time};
 use crate::access::Actor;
 use crate::meta::{AuditEntry, AuditRecord, Outcome};
 
@@ -59,7 +59,7 @@ pub(super) fn list(
     after: u64,
     limit: usize,
 ) -> rusqlite::Result<Vec<AuditRecord>> {
-    let after = size(after)?;
+    let after = i64::try_from(after).unwrap_or(i64::MAX);
     let Some(catalogs) = catalogs else {
         let sql = format!("SELECT {COLUMNS} FROM audit WHERE id > ?1 ORDER BY id LIMIT ?2");
         return db.prepare_cached(&sql)?.query_map((after, limit), record)?.collect();
@@ -94,7 +94,7 @@ fn record(row: &Row<'_>) -> rusqlite::Result<AuditRecord> {
                 _ => return Err(damaged("an outcome")),
             },
             rule: row.get(7)?,
-            address: address.and_then(|text| text.parse().ok()),
+            address: address.map(|text| text.parse().map_err(|_| damaged("an address"))).transpose()?,
             request_id: row.get(9)?,
         },
     })

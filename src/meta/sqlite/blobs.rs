@@ -172,5 +172,6 @@ pub(super) fn unlink(
     let mut log = Log::new(repository, actor);
     log.add(Change::BlobDeleted { digest });
     log.write(db)?;
+    repositories::forget_if_empty(db, repository, id)?;
     Ok(true)
 }

@@ -7,6 +7,7 @@ use rusqlite::{Connection, OptionalExtension};
 
 use super::events::Log;
 use super::rows::{self, damaged, millis, size};
+use super::tag_rules::Rules;
 use super::{blobs, organisations, repositories, tags};
 use crate::access::Actor;
 use crate::digest::{Digest, Sha256};
@@ -74,8 +75,10 @@ fn decide(db: &Connection, new: &NewManifest) -> rusqlite::Result<Result<Vec<Sha
     if let Err(refusal) = organisations::admit(db, repository.catalog(), more)? {
         return Ok(Err(PutManifest::Catalog(refusal)));
     }
+    let rules = Rules::of(db, repository.catalog())?;
     for tag in tags {
-        if let Some(refusal) = tags::refusal(db, repository, tag, &digest, condition, *may_move)? {
+        let refusal = tags::refusal(db, &rules, repository, tag, &digest, condition, *may_move)?;
+        if let Some(refusal) = refusal {
             return Ok(Err(PutManifest::Tag { tag: tag.clone(), refusal }));
         }
     }
@@ -178,6 +181,7 @@ pub(super) fn delete(
     }
     log.add(Change::ManifestDeleted { digest });
     log.write(db)?;
+    repositories::forget_if_empty(db, repository, id)?;
     Ok(true)
 }
 

@@ -73,6 +73,8 @@ impl SqliteCounters {
 pub struct SqliteMeta {
     writer: Writer,
     readers: Arc<Readers>,
+    /// For the access version alone: it has to be seen in time, however busy the others are.
+    poller: Arc<Readers>,
     counters: SqliteCounters,
 }
 
@@ -80,6 +82,13 @@ struct Readers {
     idle: Mutex<Vec<Connection>>,
     /// As many as there are connections.
     permits: Arc<Semaphore>,
+}
+
+impl Readers {
+    fn of(connections: Vec<Connection>) -> Arc<Self> {
+        let permits = Arc::new(Semaphore::new(connections.len()));
+        Arc::new(Self { permits, idle: Mutex::new(connections) })
+    }
 }
 
 /// A connection that goes back when it is dropped, also by a panic, and before its permit does.
@@ -99,11 +108,11 @@ impl SqliteMeta {
     /// Opens or makes the database file, and runs the migrations that it lacks.
     pub async fn open(path: &Path, counters: SqliteCounters) -> Result<Self, MetaError> {
         let path = path.to_owned();
-        let (writing, reading) =
+        let (writing, mut reading) =
             spawn_blocking(move || connect(&path)).await.map_err(|error| MetaError(error.to_string()))??;
         let writer = Writer::start(writing).map_err(|error| MetaError(error.to_string()))?;
-        let readers = Readers { permits: Arc::new(Semaphore::new(reading.len())), idle: Mutex::new(reading) };
-        Ok(Self { writer, readers: Arc::new(readers), counters })
+        let poller = Readers::of(reading.split_off(READERS));
+        Ok(Self { writer, readers: Readers::of(reading), poller, counters })
     }
 
     async fn read<T: Send + 'static>(
@@ -111,26 +120,7 @@ impl SqliteMeta {
         work: impl FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
     ) -> Result<T, MetaError> {
         self.counters.reads.increment(1);
-        self.look(work).await
-    }
-
-    async fn look<T: Send + 'static>(
-        &self,
-        work: impl FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
-    ) -> Result<T, MetaError> {
-        let readers = Arc::clone(&self.readers);
-        let permit = Arc::clone(&readers.permits).acquire_owned().await;
-        let permit = permit.map_err(|_| MetaError("the store is closed".into()))?;
-        // The job keeps connection and permit together to its end, also when the request is given up meanwhile.
-        let read = spawn_blocking(move || {
-            let connection = readers.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
-            let borrowed = Borrowed { connection, readers, _permit: permit };
-            match &borrowed.connection {
-                Some(connection) => work(connection).map_err(broken),
-                None => Err(MetaError("no reading connection is left".into())),
-            }
-        });
-        read.await.map_err(|error| MetaError(error.to_string()))?
+        look(&self.readers, work).await
     }
 
     async fn write<T: Send + 'static>(
@@ -142,6 +132,26 @@ impl SqliteMeta {
     }
 }
 
+/// Lends one of the connections to some work on a blocking thread.
+async fn look<T: Send + 'static>(
+    readers: &Arc<Readers>,
+    work: impl FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
+) -> Result<T, MetaError> {
+    let readers = Arc::clone(readers);
+    let permit = Arc::clone(&readers.permits).acquire_owned().await;
+    let permit = permit.map_err(|_| MetaError("the store is closed".into()))?;
+    // The job keeps connection and permit together to its end, also when the request is given up meanwhile.
+    let read = spawn_blocking(move || {
+        let connection = readers.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        let borrowed = Borrowed { connection, readers, _permit: permit };
+        match &borrowed.connection {
+            Some(connection) => work(connection).map_err(broken),
+            None => Err(MetaError("no reading connection is left".into())),
+        }
+    });
+    read.await.map_err(|error| MetaError(error.to_string()))?
+}
+
 fn connect(path: &PathBuf) -> Result<(Connection, Vec<Connection>), MetaError> {
     // SQLite would make it readable for everybody, and it holds the key that signs tokens.
     let private = OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(path);
@@ -150,7 +160,7 @@ fn connect(path: &PathBuf) -> Result<(Connection, Vec<Connection>), MetaError> {
     set_up(&writing).map_err(broken)?;
     migrate(&mut writing)?;
     let mut reading = Vec::with_capacity(READERS);
-    for _ in 0..READERS {
+    for _ in 0..=READERS {
         let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let connection = Connection::open_with_flags(path, flags).map_err(broken)?;
         set_up(&connection).map_err(broken)?;
@@ -359,6 +369,11 @@ impl MetaStore for SqliteMeta {
         self.read(move |db| uploads::stale(db, idle, limit)).await
     }
 
+    async fn staged_bytes(&self, catalog: &str) -> Result<u64, MetaError> {
+        let catalog = catalog.to_owned();
+        self.read(move |db| uploads::staged_bytes(db, &catalog)).await
+    }
+
     async fn events(&self, catalog: &str, after: u64, limit: usize) -> Result<Vec<Event>, MetaError> {
         let catalog = catalog.to_owned();
         self.read(move |db| events::list(db, &catalog, after, limit)).await
@@ -461,14 +476,19 @@ impl MetaStore for SqliteMeta {
         self.read(move |db| api_tokens::list(db, catalogs.as_deref(), after, limit)).await
     }
 
-    async fn revoke_token(&self, id: Uuid, actor: &Actor) -> Result<bool, MetaError> {
-        let actor = actor.clone();
-        self.write(move |db| api_tokens::revoke(db, id, &actor)).await
+    async fn revoke_token(
+        &self,
+        id: Uuid,
+        catalogs: Option<&[String]>,
+        actor: &Actor,
+    ) -> Result<bool, MetaError> {
+        let (catalogs, actor) = (catalogs.map(<[String]>::to_vec), actor.clone());
+        self.write(move |db| api_tokens::revoke(db, id, catalogs.as_deref(), &actor)).await
     }
 
     async fn access_version(&self) -> Result<u64, MetaError> {
         self.counters.polls.increment(1);
-        self.look(organisations::access_version).await
+        look(&self.poller, organisations::access_version).await
     }
 
     async fn record(&self, entry: AuditEntry) -> Result<(), MetaError> {

@@ -106,19 +106,15 @@ pub(super) fn create(
     domain: Option<&str>,
     actor: &Actor,
 ) -> rusqlite::Result<WriteOrganisation> {
-    if find(db, id)?.is_some() {
+    // An id is given out once: what its events, audit lines and versions meant stays with those who it was of.
+    if db.prepare_cached("SELECT 1 FROM catalogs WHERE id = ?1")?.exists((id,))? {
         return Ok(WriteOrganisation::Conflict);
     }
     if domain_taken(db, domain, id)? {
         return Ok(WriteOrganisation::DomainTaken);
     }
-    // One that was deleted goes on where it ended: the sequence of its events has no repeats.
-    db.prepare_cached(
-        "INSERT INTO catalogs (id, name, domain, created_at) VALUES (?1, ?2, ?3, ?4)
-         ON CONFLICT (id) DO UPDATE SET name = excluded.name, domain = excluded.domain,
-             created_at = excluded.created_at, quota_bytes = NULL, quota_repositories = NULL, deleted_at = NULL",
-    )?
-    .execute((id, name, domain, millis(SystemTime::now())))?;
+    db.prepare_cached("INSERT INTO catalogs (id, name, domain, created_at) VALUES (?1, ?2, ?3, ?4)")?
+        .execute((id, name, domain, millis(SystemTime::now())))?;
     written(db, id, "organisation.create", actor)
 }
 
@@ -168,14 +164,13 @@ pub(super) fn delete(db: &Connection, id: &str, actor: &Actor) -> rusqlite::Resu
             return Ok(DeleteOrganisation::NotEmpty);
         }
     }
-    // Tombstones outlive their organisation: should it come back, its versions still mean what they meant.
-    let dropped = db
-        .prepare_cached(
-            "DELETE FROM repositories WHERE catalog = ?1
-             AND NOT EXISTS (SELECT 1 FROM tombstones WHERE repository = repositories.id)",
-        )?
-        .execute((id,))?;
-    count(db, id, 0, -i64::try_from(dropped).unwrap_or(0))?;
+    // No repository of this name comes again, so nothing has to be remembered of its versions.
+    db.prepare_cached(
+        "DELETE FROM tombstones WHERE repository IN (SELECT id FROM repositories WHERE catalog = ?1)",
+    )?
+    .execute((id,))?;
+    db.prepare_cached("DELETE FROM repositories WHERE catalog = ?1")?.execute((id,))?;
+    db.prepare_cached("DELETE FROM catalog_usage WHERE catalog = ?1")?.execute((id,))?;
     db.prepare_cached("DELETE FROM tag_rules WHERE catalog = ?1")?.execute((id,))?;
     api_tokens::drop_grants_on(db, id)?;
     db.prepare_cached("UPDATE catalogs SET deleted_at = ?2 WHERE id = ?1")?

@@ -38,6 +38,19 @@ pub(super) fn find_or_make(
     .map(Ok)
 }
 
+/// Removes the row of a repository that holds nothing any more, and that nobody has to remember anything of.
+pub(super) fn forget_if_empty(db: &Connection, repository: &RepositoryName, id: i64) -> rusqlite::Result<()> {
+    let forgotten = db
+        .prepare_cached(
+            "DELETE FROM repositories WHERE id = ?1
+             AND NOT EXISTS (SELECT 1 FROM blob_links WHERE repository = ?1)
+             AND NOT EXISTS (SELECT 1 FROM manifests WHERE repository = ?1)
+             AND NOT EXISTS (SELECT 1 FROM tombstones WHERE repository = ?1)",
+        )?
+        .execute((id,))?;
+    if forgotten > 0 { organisations::count(db, repository.catalog(), 0, -1) } else { Ok(()) }
+}
+
 /// A repository of the scope that has the digest, as a blob or as a manifest.
 pub(super) fn holder(
     db: &Connection,
@@ -64,8 +77,10 @@ pub(super) fn holder(
                 ))?;
                 let mut held = None;
                 for scope in catalogs {
-                    let rows = in_catalog.query_map((sha256.0, &scope.catalog), name_and_size)?;
-                    held = held.or(first_admitted(scope, rows, |(repository, _)| repository)?);
+                    if held.is_none() {
+                        let rows = in_catalog.query_map((sha256.0, &scope.catalog), name_and_size)?;
+                        held = first_admitted(scope, rows, |(repository, _)| repository)?;
+                    }
                 }
                 for repository in repositories {
                     if held.is_none() {

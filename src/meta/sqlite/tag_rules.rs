@@ -47,10 +47,18 @@ pub(super) fn replace(
     Ok(true)
 }
 
-/// Whether a rule of its catalog keeps this tag where it is.
-pub(super) fn keep(db: &Connection, repository: &RepositoryName, tag: &Tag) -> rusqlite::Result<bool> {
-    let rules = list(db, repository.catalog())?;
-    Ok(rules.iter().any(|rule| rule.repositories.matches(repository) && rule.tags.matches(tag)))
+/// The rules of a catalog, read once for all the tags of a transaction.
+pub(super) struct Rules(Vec<ImmutableTags>);
+
+impl Rules {
+    pub(super) fn of(db: &Connection, catalog: &str) -> rusqlite::Result<Self> {
+        Ok(Self(list(db, catalog)?))
+    }
+
+    /// Whether one of them keeps this tag where it is.
+    pub(super) fn keep(&self, repository: &RepositoryName, tag: &Tag) -> bool {
+        self.0.iter().any(|rule| rule.tags.matches(tag) && rule.repositories.matches(repository))
+    }
 }
 
 /// A tag that was deleted while it was immutable.

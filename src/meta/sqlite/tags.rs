@@ -1,12 +1,13 @@
 //! Tags of a repository.
 
+use std::collections::HashMap;
 use std::time::SystemTime;
 
 use rusqlite::{Connection, OptionalExtension};
 
 use super::events::Log;
 use super::rows::{self, damaged, millis, page, sha256};
-use super::tag_rules::{self, Tombstone};
+use super::tag_rules::{self, Rules, Tombstone};
 use super::{manifests, repositories};
 use crate::access::Actor;
 use crate::digest::Sha256;
@@ -36,6 +37,7 @@ pub(super) fn find(
 /// Why the tag may not be pointed to a manifest, if so. The condition first: who gave one wants to be told.
 pub(super) fn refusal(
     db: &Connection,
+    rules: &Rules,
     repository: &RepositoryName,
     tag: &Tag,
     manifest: &Sha256,
@@ -55,11 +57,11 @@ pub(super) fn refusal(
     let Some(bound) = bound.filter(|bound| bound != manifest) else { return Ok(None) };
     let version = match &buried {
         Some(buried) => buried.version,
-        None => is_plugin_version(db, id, tag, &bound)?,
+        None => is_plugin_version(db, id, tag)?,
     };
     let rule = if version {
         TagRule::Version
-    } else if tag_rules::keep(db, repository, tag)? {
+    } else if rules.keep(repository, tag) {
         TagRule::Immutable
     } else if now.is_some() && !may_move {
         TagRule::CreateOnly
@@ -70,19 +72,16 @@ pub(super) fn refusal(
     Ok(Some(TagRefusal::Kept { rule, now }))
 }
 
-/// Whether the tag is a version, and its manifest a plugin's.
-fn is_plugin_version(
-    db: &Connection,
-    repository: i64,
-    tag: &Tag,
-    manifest: &Sha256,
-) -> rusqlite::Result<bool> {
-    let artifact_type = || {
-        db.prepare_cached("SELECT artifact_type FROM manifests WHERE repository = ?1 AND sha256 = ?2")?
-            .query_row((repository, manifest.0), |row| row.get::<_, Option<String>>(0))
-            .optional()
-    };
-    Ok(is_version(tag) && artifact_type()?.flatten().as_deref() == Some(PLUGIN_ARTIFACT_TYPE))
+/// Whether the tag is a version, and its repository a plugin: one that has a manifest of that type.
+fn is_plugin_version(db: &Connection, repository: i64, tag: &Tag) -> rusqlite::Result<bool> {
+    if !is_version(tag) {
+        return Ok(false);
+    }
+    // The type is written out, as the index is one of these manifests alone.
+    db.prepare_cached(&format!(
+        "SELECT 1 FROM manifests WHERE repository = ?1 AND artifact_type = '{PLUGIN_ARTIFACT_TYPE}' LIMIT 1"
+    ))?
+    .exists((repository,))
 }
 
 /// Points the tag to a manifest of the repository, and returns what it pointed to before.
@@ -120,27 +119,16 @@ pub(super) fn delete(
 ) -> rusqlite::Result<bool> {
     let Some(id) = repositories::find(db, repository)? else { return Ok(false) };
     let Some(digest) = target(db, id, tag)? else { return Ok(false) };
-    remember(db, repository, id, tag, &digest)?;
+    let rules = Rules::of(db, repository.catalog())?;
+    let version = is_plugin_version(db, id, tag)?;
+    if version || rules.keep(repository, tag) {
+        tag_rules::bury(db, id, tag, &Tombstone { manifest: digest, version })?;
+    }
     db.prepare_cached("DELETE FROM tags WHERE repository = ?1 AND tag = ?2")?.execute((id, tag.as_str()))?;
     let mut log = Log::new(repository, actor);
     log.add(Change::TagDeleted { tag: tag.clone(), digest });
     log.write(db)?;
     Ok(true)
-}
-
-/// Leaves a tombstone for a tag that is about to be deleted, if it is immutable.
-fn remember(
-    db: &Connection,
-    repository: &RepositoryName,
-    id: i64,
-    tag: &Tag,
-    manifest: &Sha256,
-) -> rusqlite::Result<()> {
-    let version = is_plugin_version(db, id, tag, manifest)?;
-    if version || tag_rules::keep(db, repository, tag)? {
-        tag_rules::bury(db, id, tag, &Tombstone { manifest: *manifest, version })?;
-    }
-    Ok(())
 }
 
 /// Deletes every tag of a manifest, and returns them in order.
@@ -154,8 +142,12 @@ pub(super) fn delete_all_of(
         db.prepare_cached("SELECT tag FROM tags WHERE repository = ?1 AND manifest = ?2 ORDER BY tag")?;
     let rows = statement.query_map((repository, manifest.0), |row| row.get::<_, String>(0))?;
     let tags = rows.map(|row| parse(&row?)).collect::<rusqlite::Result<Vec<_>>>()?;
+    let rules = Rules::of(db, name.catalog())?;
     for tag in &tags {
-        remember(db, name, repository, tag, manifest)?;
+        let version = is_plugin_version(db, repository, tag)?;
+        if version || rules.keep(name, tag) {
+            tag_rules::bury(db, repository, tag, &Tombstone { manifest: *manifest, version })?;
+        }
     }
     db.prepare_cached("DELETE FROM tags WHERE repository = ?1 AND manifest = ?2")?
         .execute((repository, manifest.0))?;
@@ -164,6 +156,7 @@ pub(super) fn delete_all_of(
 
 /// Writes several tags, all or none.
 pub(super) fn write_all(db: &Connection, writes: &[TagWrite], actor: &Actor) -> rusqlite::Result<WriteTags> {
+    let mut rules: HashMap<&str, Rules> = HashMap::new();
     let mut refused = Vec::new();
     let mut decided = Vec::with_capacity(writes.len());
     for (place, write) in writes.iter().enumerate() {
@@ -172,7 +165,12 @@ pub(super) fn write_all(db: &Connection, writes: &[TagWrite], actor: &Actor) -> 
             Some(manifest) => {
                 let sha256 = manifest.digests.sha256;
                 let TagWrite { repository, tag, condition, may_move, .. } = write;
-                match refusal(db, repository, tag, &sha256, condition, *may_move)? {
+                let catalog = repository.catalog();
+                if !rules.contains_key(catalog) {
+                    rules.insert(catalog, Rules::of(db, catalog)?);
+                }
+                let of_catalog = &rules[catalog];
+                match refusal(db, of_catalog, repository, tag, &sha256, condition, *may_move)? {
                     Some(refusal) => refused.push((place, TagWriteRefusal::Tag(refusal))),
                     None => decided.push((write, sha256)),
                 }
@@ -183,7 +181,7 @@ pub(super) fn write_all(db: &Connection, writes: &[TagWrite], actor: &Actor) -> 
         return Ok(WriteTags::Refused(refused));
     }
     for (TagWrite { repository, tag, .. }, digest) in decided {
-        let Some(id) = repositories::find(db, repository)? else { continue };
+        let id = repositories::find(db, repository)?.ok_or_else(|| damaged("a manifest of no repository"))?;
         let previous = set(db, id, tag, &digest)?;
         if previous != Some(digest) {
             let mut log = Log::new(repository, actor);

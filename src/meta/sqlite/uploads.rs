@@ -70,6 +70,15 @@ fn latest(idle: Duration) -> i64 {
     millis(SystemTime::now()).saturating_sub(idle.as_millis().try_into().unwrap_or(i64::MAX))
 }
 
+/// How many bytes wait in the sessions of a catalog.
+pub(super) fn staged_bytes(db: &Connection, catalog: &str) -> rusqlite::Result<u64> {
+    // '0' comes right behind '/'.
+    db.prepare_cached(
+        "SELECT coalesce(sum(received), 0) FROM uploads WHERE repository > ?1 || '/' AND repository < ?1 || '0'",
+    )?
+    .query_row((catalog,), |row| row.get(0))
+}
+
 pub(super) fn stale(db: &Connection, idle: Duration, limit: usize) -> rusqlite::Result<Vec<Uuid>> {
     let before = latest(idle);
     let mut statement =

@@ -1,0 +1,1 @@
+//! To come: organisations through real clients.

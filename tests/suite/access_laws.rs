@@ -1,0 +1,1 @@
+//! To come: access_laws of the server under test.

@@ -1,0 +1,1 @@
+//! To come: audit of the server under test.

@@ -1,0 +1,1 @@
+//! To come: limits of the server under test.

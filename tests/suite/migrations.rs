@@ -1,0 +1,1 @@
+//! To come: migrations of the server under test.

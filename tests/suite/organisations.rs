@@ -1,0 +1,1 @@
+//! To come: organisations of the server under test.

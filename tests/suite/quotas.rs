@@ -1,0 +1,1 @@
+//! To come: quotas of the server under test.

@@ -1,0 +1,1 @@
+//! To come: revocation of the server under test.
