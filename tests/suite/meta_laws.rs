@@ -17,12 +17,12 @@ use quire::staging::Checkpoint;
 use uuid::Uuid;
 
 /// A store, and what has to live as long as it.
-struct Fixture {
-    store: Arc<dyn MetaStore>,
-    folder: tempfile::TempDir,
+pub struct Fixture {
+    pub store: Arc<dyn MetaStore>,
+    pub folder: tempfile::TempDir,
 }
 
-async fn sqlite() -> Fixture {
+pub async fn sqlite() -> Fixture {
     let folder = tempfile::tempdir().unwrap();
     let store = SqliteMeta::open(&folder.path().join("quire.db"), SqliteCounters::noop()).await.unwrap();
     for id in ["a", "b", "c", "x"] {
@@ -31,27 +31,27 @@ async fn sqlite() -> Fixture {
     Fixture { store: Arc::new(store), folder }
 }
 
-fn actor() -> Actor {
+pub fn actor() -> Actor {
     Actor::internal("tester")
 }
 
-fn repository(name: &str) -> RepositoryName {
+pub fn repository(name: &str) -> RepositoryName {
     name.parse().unwrap()
 }
 
-fn tag(name: &str) -> Tag {
+pub fn tag(name: &str) -> Tag {
     name.parse().unwrap()
 }
 
-fn digests(seed: u32) -> Digests {
+pub fn digests(seed: u32) -> Digests {
     Digests { sha256: Sha256::of(&seed.to_le_bytes()), sha512: None }
 }
 
-fn blob(seed: u32) -> BlobRecord {
+pub fn blob(seed: u32) -> BlobRecord {
     BlobRecord { digests: digests(seed), size: u64::from(seed) }
 }
 
-fn manifest(name: &str, seed: u32, blobs: &[u32], tags: &[&str]) -> NewManifest {
+pub fn manifest(name: &str, seed: u32, blobs: &[u32], tags: &[&str]) -> NewManifest {
     let reference = |seed: &u32| ManifestReference {
         digest: digests(*seed).sha256.into(),
         size: u64::from(*seed),
@@ -75,7 +75,7 @@ fn manifest(name: &str, seed: u32, blobs: &[u32], tags: &[&str]) -> NewManifest 
     }
 }
 
-async fn pushed(store: &dyn MetaStore, name: &str, seed: u32, tags: &[&str]) -> Sha256 {
+pub async fn pushed(store: &dyn MetaStore, name: &str, seed: u32, tags: &[&str]) -> Sha256 {
     let outcome = store.put_manifest(manifest(name, seed, &[], tags)).await.unwrap();
     assert_eq!(outcome, PutManifest::Stored);
     digests(seed).sha256
@@ -464,6 +464,24 @@ async fn sqlite_lookups_have_their_index() {
         (
             "repositories_by_catalog",
             "SELECT name FROM repositories WHERE catalog = 'a' AND name > 'a/b' ORDER BY name LIMIT 9",
+        ),
+        (
+            "repositories_by_catalog",
+            "SELECT name FROM repositories WHERE catalog = 'a' AND name > 'a/b' AND name >= 'a/c' \
+             AND name < 'a/c' || '{' ORDER BY name",
+        ),
+        ("audit_by_catalog", "SELECT at FROM audit WHERE catalog = 'a' AND id > 7 ORDER BY id LIMIT 9"),
+        ("token_grants_by_catalog", "SELECT token FROM token_grants WHERE catalog = 'a' AND token > x'00'"),
+        ("sqlite_autoindex_api_tokens_2", "SELECT id FROM api_tokens WHERE sha256 = x'00'"),
+        (
+            "manifests_of_plugins",
+            "SELECT 1 FROM manifests WHERE repository = 1 \
+             AND artifact_type = 'application/vnd.quire.plugin.v1' LIMIT 1",
+        ),
+        (
+            "uploads_by_repository",
+            "SELECT coalesce(sum(received), 0) FROM uploads \
+             WHERE repository > 'a' || '/' AND repository < 'a' || '0'",
         ),
         ("uploads_by_touched", "SELECT id FROM uploads WHERE touched_at <= 9 ORDER BY touched_at LIMIT 9"),
     ] {
