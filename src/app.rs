@@ -78,13 +78,14 @@ pub struct App {
 impl App {
     /// Opens or makes everything below the data folder, and binds the address.
     pub async fn start(config: &Config) -> Result<Self, StartError> {
-        Self::start_with(config, |store| store).await
+        Self::start_with(config, |store| store, |store| store).await
     }
 
-    /// Like [`App::start`], with something around the blob store.
+    /// Like [`App::start`], with something around the stores.
     pub async fn start_with(
         config: &Config,
-        wrap: impl FnOnce(Arc<dyn BlobStore>) -> Arc<dyn BlobStore>,
+        wrap_blobs: impl FnOnce(Arc<dyn BlobStore>) -> Arc<dyn BlobStore>,
+        wrap_meta: impl FnOnce(Arc<dyn MetaStore>) -> Arc<dyn MetaStore>,
     ) -> Result<Self, StartError> {
         let started = SystemTime::now();
         digest::self_test().map_err(StartError::SelfTest)?;
@@ -107,13 +108,13 @@ impl App {
             Some(path) => Issuers::load(path)?,
             None => Issuers::none(),
         };
-        let (blobs, meta) = (wrap(Arc::new(local)), Arc::new(meta));
+        let (blobs, meta) = (wrap_blobs(Arc::new(local)), wrap_meta(Arc::new(meta)));
         let changes = Arc::new(AccessChanges::default());
         let callers = Callers::new(
             AdminToken::new(&admin_token),
             tokens,
             issuers,
-            Arc::clone(&meta) as Arc<dyn MetaStore>,
+            Arc::clone(&meta),
             Arc::clone(&changes),
             config.auth_grace,
             config.failed_logins,

@@ -3,6 +3,7 @@
 mod access_changes;
 mod api_tokens;
 mod audit;
+pub mod faulty;
 pub mod migrate;
 mod organisations;
 pub mod sqlite;

@@ -35,11 +35,12 @@ async fn start() -> Running {
     let environment = BTreeMap::from([("QUIRE_ADMIN_TOKEN".to_owned(), ADMIN_TOKEN.to_owned())]);
     let config = config::resolve(&flags, &environment).unwrap().config().unwrap();
     let mut wrapped = None;
-    let app = App::start_with(&config, |opened| {
+    let wrap = |opened| {
         let store = Arc::new(FaultyStore::new(opened));
         wrapped = Some(Arc::clone(&store));
-        store
-    });
+        store as Arc<dyn BlobStore>
+    };
+    let app = App::start_with(&config, wrap, |store| store);
     let app = app.await.unwrap();
     let client = Client::new(app.address().unwrap(), Some(ADMIN_TOKEN));
     let (stop, stopped) = oneshot::channel::<()>();

@@ -1,0 +1,101 @@
+//! A wrapper that makes a metadata store fail on purpose, for tests.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use uuid::Uuid;
+
+use super::{
+    AuditEntry, AuditRecord, BlobRecord, CatalogRefusal, CreateToken, DeleteOrganisation, Event, Holder,
+    ImmutableTags, KeyRecord, ManifestRecord, MetaError, MetaStore, MountBlob, MountSource, NewManifest,
+    Organisation, OrganisationChange, Page, PutManifest, Referrer, TagWrite, TokenRecord, Upload,
+    WriteOrganisation, WriteTags,
+};
+use crate::access::{Actor, ReadScope};
+use crate::blob::faulty::Fault;
+use crate::digest::{Digest, Sha256};
+use crate::name::{RepositoryName, Tag};
+use crate::staging::Checkpoint;
+
+/// Passes calls through, except while a fault is switched on.
+pub struct FaultyMeta {
+    inner: Arc<dyn MetaStore>,
+    fault: Mutex<Option<Fault>>,
+}
+
+impl FaultyMeta {
+    pub fn new(inner: Arc<dyn MetaStore>) -> Self {
+        Self { inner, fault: Mutex::default() }
+    }
+
+    /// From now on every call goes wrong like this, or none.
+    pub fn set(&self, fault: Option<Fault>) {
+        *self.fault.lock().unwrap_or_else(PoisonError::into_inner) = fault;
+    }
+
+    fn fails(&self, fault: Fault) -> Result<(), MetaError> {
+        let set = *self.fault.lock().unwrap_or_else(PoisonError::into_inner);
+        if set == Some(fault) { Err(MetaError("a planned fault".into())) } else { Ok(()) }
+    }
+}
+
+/// Every method of the trait in the same way; `missing_trait_methods` sees to it that none is left out.
+macro_rules! pass_through {
+    ($(fn $name:ident($($argument:ident: $kind:ty),*) -> $output:ty;)*) => {
+        #[async_trait]
+        #[deny(clippy::missing_trait_methods)]
+        impl MetaStore for FaultyMeta {
+            $(async fn $name(&self, $($argument: $kind),*) -> Result<$output, MetaError> {
+                self.fails(Fault::Before)?;
+                let output = self.inner.$name($($argument),*).await?;
+                self.fails(Fault::After)?;
+                Ok(output)
+            })*
+        }
+    };
+}
+
+pass_through! {
+    fn probe() -> ();
+    fn blob(repository: &RepositoryName, digest: &Digest) -> Option<BlobRecord>;
+    fn link_blob(repository: &RepositoryName, blob: BlobRecord, upload: Option<Uuid>, actor: &Actor) -> Result<(), CatalogRefusal>;
+    fn mount_blob(repository: &RepositoryName, digest: &Digest, source: MountSource, actor: &Actor) -> MountBlob;
+    fn unlink_blob(repository: &RepositoryName, digest: &Digest, actor: &Actor) -> bool;
+    fn manifest(repository: &RepositoryName, digest: &Digest) -> Option<ManifestRecord>;
+    fn tag(repository: &RepositoryName, tag: &Tag) -> Option<ManifestRecord>;
+    fn holder(sha256: &Sha256, scope: &ReadScope) -> Option<Holder>;
+    fn check_manifest(new: &NewManifest) -> PutManifest;
+    fn put_manifest(new: NewManifest) -> PutManifest;
+    fn delete_manifest(repository: &RepositoryName, digest: &Digest, actor: &Actor) -> bool;
+    fn delete_tag(repository: &RepositoryName, tag: &Tag, actor: &Actor) -> bool;
+    fn tags(repository: &RepositoryName, after: Option<&str>, limit: usize) -> Option<Page<Tag>>;
+    fn referrers(repository: &RepositoryName, subject: &Digest, artifact_type: Option<&str>, after: Option<Sha256>) -> Page<Referrer>;
+    fn repositories(scope: &ReadScope, after: Option<&str>, limit: usize) -> Page<RepositoryName>;
+    fn create_upload(upload: Upload) -> ();
+    fn upload(id: Uuid) -> Option<Upload>;
+    fn checkpoint_upload(id: Uuid, checkpoint: Checkpoint) -> bool;
+    fn drop_upload(id: Uuid) -> bool;
+    fn expire_upload(id: Uuid, idle: Duration) -> bool;
+    fn stale_uploads(idle: Duration, limit: usize) -> Vec<Uuid>;
+    fn staged_bytes(catalog: &str) -> u64;
+    fn events(catalog: &str, after: u64, limit: usize) -> Vec<Event>;
+    fn tag_history(repository: &RepositoryName, tag: &Tag, before: Option<u64>, limit: usize) -> Page<Event>;
+    fn write_tags(tags: Vec<TagWrite>, actor: &Actor) -> WriteTags;
+    fn tag_rules(catalog: &str) -> Vec<ImmutableTags>;
+    fn set_tag_rules(catalog: &str, rules: Vec<ImmutableTags>, actor: &Actor) -> bool;
+    fn create_organisation(id: &str, name: &str, domain: Option<&str>, actor: &Actor) -> WriteOrganisation;
+    fn update_organisation(id: &str, change: OrganisationChange, actor: &Actor) -> WriteOrganisation;
+    fn delete_organisation(id: &str, actor: &Actor) -> DeleteOrganisation;
+    fn organisation(id: &str) -> Option<Organisation>;
+    fn organisations(among: Option<&[String]>, after: Option<&str>, limit: usize) -> Page<Organisation>;
+    fn create_token(token: TokenRecord, actor: &Actor) -> CreateToken;
+    fn token_by_secret(sha256: &Sha256) -> Option<TokenRecord>;
+    fn token(id: Uuid) -> Option<TokenRecord>;
+    fn tokens(catalogs: Option<&[String]>, after: Option<Uuid>, limit: usize) -> Page<TokenRecord>;
+    fn revoke_token(id: Uuid, catalogs: Option<&[String]>, actor: &Actor) -> bool;
+    fn access_version() -> u64;
+    fn record(entry: AuditEntry) -> ();
+    fn audit(catalogs: Option<&[String]>, after: u64, limit: usize) -> Vec<AuditRecord>;
+    fn ensure_key(purpose: &str, candidate: KeyRecord, replace: bool) -> Vec<KeyRecord>;
+}
