@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, ChildStdout, Command, Stdio};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -27,6 +27,7 @@ const ORGANISATIONS: [&str; 7] = ["a", "acme", "c", "conf", "corp", "other", "x"
 /// A running `quire serve`. It ends by its pid when it is dropped.
 pub struct Server {
     child: Child,
+    output: BufReader<ChildStdout>,
     pub address: SocketAddr,
     pub data: PathBuf,
     folder: Option<tempfile::TempDir>,
@@ -43,6 +44,16 @@ impl Server {
 
     /// Starts on a folder that stays when the server ends.
     pub fn start_in(folder: &Path, settings: &[(&str, &str)]) -> Self {
+        Self::start_with(folder, settings, Stdio::inherit())
+    }
+
+    /// Starts on a folder that stays, with the log lines in the file `log` of it.
+    pub fn start_logging_in(folder: &Path, settings: &[(&str, &str)]) -> Self {
+        let log = std::fs::File::create(folder.join("log")).expect("a file");
+        Self::start_with(folder, settings, log.into())
+    }
+
+    fn start_with(folder: &Path, settings: &[(&str, &str)], log: Stdio) -> Self {
         let data = folder.join("data");
         let mut command = Command::new(env!("CARGO_BIN_EXE_quire"));
         command.args(["serve", "--listen", "127.0.0.1:0", "--data"]).arg(&data);
@@ -55,16 +66,17 @@ impl Server {
         for (name, value) in settings {
             command.env(format!("QUIRE_{name}"), value);
         }
-        let mut child = command.stdout(Stdio::piped()).spawn().expect("the server starts");
-        let mut lines = BufReader::new(child.stdout.take().expect("its output")).lines();
-        let line = lines
+        let mut child = command.stdout(Stdio::piped()).stderr(log).spawn().expect("the server starts");
+        let mut output = BufReader::new(child.stdout.take().expect("its output"));
+        let line = (&mut output)
+            .lines()
             .find_map(|line| line.ok().filter(|line| line.contains("listens on")))
             .expect("the server says where it listens");
         let address = line.rsplit("http://").next().and_then(|text| text.parse().ok()).expect("an address");
         let token =
             settings.iter().find(|(name, _)| *name == "ADMIN_TOKEN").map_or(ADMIN_TOKEN, |(_, token)| token);
         make_organisations(address, token);
-        Self { child, address, data, folder: None }
+        Self { child, output, address, data, folder: None }
     }
 
     pub fn pid(&self) -> u32 {
@@ -86,6 +98,13 @@ impl Server {
     /// Waits for the server's end, and says whether it was a good one.
     pub fn wait(&mut self) -> bool {
         self.child.wait().expect("its end").success()
+    }
+
+    /// What the server printed besides its log since it said where it listens. For one that has ended.
+    pub fn output(&mut self) -> String {
+        let mut text = String::new();
+        self.output.read_to_string(&mut text).expect("its output");
+        text
     }
 
     pub fn url(&self, path: &str) -> String {
@@ -200,6 +219,17 @@ impl Client {
     pub fn new(address: SocketAddr, token: Option<&str>) -> Self {
         let hyper = Hyper::builder(TokioExecutor::new()).build_http();
         Self { address, authorization: token.map(|token| format!("Bearer {token}")), hyper }
+    }
+
+    /// A client that shows `user:password`, encoded already.
+    pub fn basic(address: SocketAddr, encoded: &str) -> Self {
+        Self { authorization: Some(format!("Basic {encoded}")), ..Self::new(address, None) }
+    }
+
+    /// The same over HTTP/2.
+    pub fn http2(&self) -> Self {
+        let hyper = Hyper::builder(TokioExecutor::new()).http2_only(true).build_http();
+        Self { hyper, ..self.clone() }
     }
 
     pub async fn send(
