@@ -123,7 +123,7 @@ impl App {
         let registry = Registry::new(blobs, meta, staging, policy, limits, changes, counters);
         let since_1970 = started.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
         let server = Arc::new(Server {
-            registry,
+            registry: Arc::new(registry),
             callers,
             rates: RateLimits::new(config.caller_rate, config.address_rate),
             telemetry,

@@ -5,11 +5,12 @@ use std::io::Write;
 use clap::{Arg, ArgMatches, Command, value_parser};
 
 use super::{CommandError, remote};
+use crate::client::Lines;
 use crate::config::Environment;
 
 pub fn command() -> Command {
     let catalog = Arg::new("catalog").long("catalog").value_name("CATALOG").value_parser(remote::id);
-    let after = Arg::new("after").long("after").value_name("ID").value_parser(remote::id);
+    let after = Arg::new("after").long("after").value_name("ID").value_parser(value_parser!(u64));
     let limit = Arg::new("limit").long("limit").value_name("N").value_parser(value_parser!(u64).range(1..));
     remote::command("audit", "Print the audit log as JSON lines, the oldest event first")
         .arg(catalog.help("Only events of this catalog"))
@@ -19,11 +20,11 @@ pub fn command() -> Command {
 
 pub fn run(matches: &ArgMatches, environment: &Environment) -> Result<u8, CommandError> {
     let text = |name: &'static str| matches.get_one::<String>(name).map(|value| (name, value.clone()));
+    let number = |name: &'static str| matches.get_one::<u64>(name).map(|value| (name, value.to_string()));
     let limit = matches.get_one::<u64>("limit").copied();
-    let mut query: Vec<_> = ["catalog", "after"].into_iter().filter_map(text).collect();
-    query.extend(limit.map(|limit| ("limit", limit.to_string())));
+    let query: Vec<_> = text("catalog").into_iter().chain(number("after")).chain(number("limit")).collect();
     remote::ask(matches, environment, async |registry| {
-        let mut lines = registry.lines("/api/audit", &query);
+        let mut lines = Lines::of(registry, "/api/audit", &query);
         let mut left = limit.unwrap_or(u64::MAX);
         while left > 0
             && let Some(line) = lines.next().await?

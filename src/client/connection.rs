@@ -8,7 +8,6 @@ use reqwest::{Method, RequestBuilder, Response, Url};
 use serde_json::Value;
 
 use super::error::{ClientError, Problem};
-use super::lines::Lines;
 use super::pages::Pages;
 use super::registry_url::RegistryUrl;
 use super::secret::Secret;
@@ -91,11 +90,6 @@ impl Connection {
             }
         }
         Ok(items)
-    }
-
-    /// The lines of an NDJSON stream, over all of its pages. The stream may last; only silence ends it.
-    pub fn lines(&self, path: &str, query: &[(&str, String)]) -> Lines<'_> {
-        Lines::new(self, self.registry.at(path, query))
     }
 
     pub(super) async fn open(&self, url: Url) -> Result<Response, ClientError> {

@@ -23,7 +23,9 @@ pub struct Lines<'a> {
 }
 
 impl<'a> Lines<'a> {
-    pub(super) fn new(connection: &'a Connection, url: Url) -> Self {
+    /// The lines of an NDJSON stream, over all of its pages. The stream may last; only silence ends it.
+    pub fn of(connection: &'a Connection, path: &str, query: &[(&str, String)]) -> Self {
+        let url = connection.registry().at(path, query);
         let text = Splitter::default();
         Self { connection, pages: Pages::default(), page: Some(url), answer: None, text }
     }

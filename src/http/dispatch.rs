@@ -9,6 +9,7 @@ use http::header::{CONTENT_SECURITY_POLICY, HeaderValue, X_CONTENT_TYPE_OPTIONS}
 use http::request::Parts;
 use http::{HeaderName, Method, Request, Response, StatusCode};
 use hyper::body::Incoming;
+use percent_encoding::percent_decode_str;
 use tracing::Instrument;
 
 use super::api::{audit, organisations, tags, tokens, whoami};
@@ -31,7 +32,7 @@ static API_VERSION: HeaderName = HeaderName::from_static("docker-distribution-ap
 
 /// What every request sees.
 pub struct Server {
-    pub registry: Registry,
+    pub registry: Arc<Registry>,
     pub callers: Callers,
     pub rates: RateLimits,
     pub telemetry: Telemetry,
@@ -181,7 +182,7 @@ impl Server {
             }
             Route::WhoAmI => Ok(whoami::who_am_i(self.own(caller, parts)?)),
             Route::CanI { action, repository } => whoami::can_i(registry, caller, action, &repository).await,
-            Route::Audit(query) => audit::stream(Arc::clone(self), self.own(caller, parts)?, query).await,
+            Route::Audit(query) => audit::stream(Arc::clone(registry), self.own(caller, parts)?, query).await,
             Route::WriteTags { catalog } => Box::pin(tags::write(registry, requester, &catalog, body)).await,
             Route::GetTagRules { catalog } => tags::rules(registry, &catalog).await,
             Route::SetTagRules { catalog } => {
@@ -205,6 +206,15 @@ fn sign(reply: &mut Reply, id: &str, is_v2: bool) {
     }
 }
 
+/// Whether somebody may have pasted a secret where an id belongs: an API token, or a JWT.
+pub(super) fn may_be_a_secret(text: &str) -> bool {
+    let text = percent_decode_str(text).decode_utf8_lossy();
+    let is_id = |text: &str| text.parse::<uuid::Uuid>().is_ok();
+    let token = text.strip_prefix("/api/tokens/").is_some_and(|id| !is_id(id));
+    // The base 64 of `{"`, with which the header of every JWT begins.
+    token || text.contains(PREFIX) || text.contains("eyJ")
+}
+
 /// Reads that succeed are many, and told at debug level only. The query is left out: it may hold anything.
 fn log(
     method: &Method,
@@ -216,8 +226,7 @@ fn log(
 ) {
     let status = reply.status.as_u16();
     let milliseconds = duration.as_secs_f64() * 1000.0;
-    // A secret that was pasted where an id belongs.
-    let path = Some(uri.path()).filter(|path| !path.contains(PREFIX)).unwrap_or("(withheld)");
+    let path = if may_be_a_secret(uri.path()) { "(withheld)" } else { uri.path() };
     let client = client.map(tracing::field::display);
     if (method == Method::GET || method == Method::HEAD) && status < 400 {
         tracing::debug!(target: "quire::access", %method, path, status, client, milliseconds, request_id = id, "answered");

@@ -6,7 +6,7 @@ use http::header::{ALLOW, CONTENT_RANGE, CONTENT_TYPE, ETAG, RETRY_AFTER, WWW_AU
 use http::{HeaderName, StatusCode};
 use serde_json::{Value, json};
 
-use super::problem::{self, Finding};
+use super::problem::{self, Finding, Row};
 use super::query::QueryError;
 use super::reply::{Freshness, Reply};
 use super::route::RouteError;
@@ -101,17 +101,6 @@ const MESSAGE_LIMIT: usize = 500;
 /// Most digests that a refusal lists.
 const LISTED_DIGESTS: usize = 100;
 
-/// A line of the table.
-pub(super) struct Row {
-    pub(super) status: StatusCode,
-    pub(super) code: &'static str,
-    /// The code of a problem, where it says more than the other in small letters.
-    pub(super) rule: Option<&'static str>,
-    pub(super) message: String,
-    pub(super) detail: Value,
-    pub(super) header: Option<(HeaderName, String)>,
-}
-
 fn row(status: StatusCode, code: &'static str, message: impl ToString) -> Row {
     Row { status, code, rule: None, message: message.to_string(), detail: Value::Null, header: None }
 }
@@ -120,10 +109,6 @@ impl Row {
     /// Names the rule that refuses, for those who read codes of problems, and for the audit log.
     fn rule(self, rule: &'static str) -> Self {
         Self { rule: Some(rule), ..self }
-    }
-
-    pub(super) fn problem_code(&self) -> String {
-        self.rule.map_or_else(|| self.code.to_ascii_lowercase(), str::to_owned)
     }
 
     fn detail(self, detail: Value) -> Self {
@@ -199,6 +184,9 @@ impl ApiError {
     /// about something that is not there, is no more than a line in the server's log.
     pub fn audited(&self) -> Option<String> {
         use StatusCode as S;
+        if let Self::Refused(Refusal::UploadBusy) = self {
+            return None;
+        }
         let row = self.row();
         let by_rule = [S::FORBIDDEN, S::CONFLICT, S::PRECONDITION_FAILED, S::PAYLOAD_TOO_LARGE];
         by_rule.contains(&row.status).then(|| row.problem_code())

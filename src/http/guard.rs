@@ -9,6 +9,7 @@ use http::request::Parts;
 
 use super::Server;
 use super::authenticate::{MoreThanOne, challenge, credential, single};
+use super::dispatch::may_be_a_secret;
 use super::error::ApiError;
 use super::reply::Reply;
 use super::request_body::RequestBody;
@@ -262,8 +263,11 @@ fn refusal(caller: &Caller, attempt: Attempt, origin: &Origin) -> Option<AuditEn
     Some(AuditEntry {
         actor: principal.subject.clone(),
         action: action.to_owned(),
-        catalog: catalog.filter(|catalog| is_catalog(catalog)),
-        object: object.chars().take(OBJECT_LIMIT).collect(),
+        catalog: catalog.filter(|catalog| is_catalog(catalog) && !may_be_a_secret(catalog)),
+        object: match may_be_a_secret(&object) {
+            true => "(withheld)".to_owned(),
+            false => object.chars().take(OBJECT_LIMIT).collect(),
+        },
         outcome: Outcome::Refused,
         rule: String::new(),
         address: origin.address(),

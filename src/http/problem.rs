@@ -1,10 +1,27 @@
-//! Problem bodies (RFC 9457) of the routes below `/api/`.
+//! What a refusal tells, and its form below `/api/`: problem bodies (RFC 9457).
 
 use http::header::CONTENT_TYPE;
+use http::{HeaderName, StatusCode};
 use serde_json::{Value, json};
 
-use super::error::Row;
 use super::reply::{Freshness, Reply};
+
+/// A line of the table of errors.
+pub(super) struct Row {
+    pub(super) status: StatusCode,
+    pub(super) code: &'static str,
+    /// The code of a problem, where it says more than the other in small letters.
+    pub(super) rule: Option<&'static str>,
+    pub(super) message: String,
+    pub(super) detail: Value,
+    pub(super) header: Option<(HeaderName, String)>,
+}
+
+impl Row {
+    pub(super) fn problem_code(&self) -> String {
+        self.rule.map_or_else(|| self.code.to_ascii_lowercase(), str::to_owned)
+    }
+}
 
 /// One thing that is wrong with a request.
 #[derive(Debug, Clone, PartialEq, Eq)]

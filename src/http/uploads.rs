@@ -33,7 +33,11 @@ pub async fn start(
         }
         UploadStart::Whole { digest } => {
             let length = announced_length(registry, headers)?;
-            registry.check_room(repository, length.unwrap_or(0), None).await?;
+            let sha256 = match &digest {
+                Digest::Sha256(sha256) => Some(sha256),
+                Digest::Sha512(_) => None,
+            };
+            registry.check_room(repository, length.unwrap_or(0), sha256).await?;
             registry.push_blob(requester, repository, &digest, &mut body).await?;
             return Ok(created(repository, &digest));
         }

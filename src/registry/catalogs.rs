@@ -6,7 +6,7 @@ use moka::sync::Cache;
 
 use super::{PAGE_LIMIT, Refusal, Registry, RegistryError};
 use crate::access::{ReadScope, Requester, SYSTEM_CATALOG};
-use crate::digest::Sha256;
+use crate::digest::{Digest, Sha256};
 use crate::meta::{
     CatalogRefusal, DeleteOrganisation, Organisation, OrganisationChange, Page, WriteOrganisation,
 };
@@ -22,6 +22,31 @@ pub(super) struct Catalogs(Cache<String, (Organisation, u64)>);
 impl Default for Catalogs {
     fn default() -> Self {
         Self(Cache::builder().max_capacity(10_000).time_to_live(LIFE).build())
+    }
+}
+
+/// How many bytes may come in, and whose limit that is.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Room {
+    pub(super) bytes: u64,
+    /// The quota, where it may be what ends the room.
+    quota: Option<u64>,
+}
+
+impl Room {
+    fn of(max_blob_bytes: u64, quota: Option<u64>) -> Self {
+        let quota = quota.filter(|quota| *quota < max_blob_bytes);
+        Self { bytes: quota.unwrap_or(max_blob_bytes), quota }
+    }
+
+    /// Names the quota in a refusal that it is the cause of.
+    pub(super) fn told(&self, error: RegistryError) -> RegistryError {
+        match (error, self.quota) {
+            (RegistryError::Refused(Refusal::BlobTooLarge { .. }), Some(limit)) => {
+                Refusal::Catalog(CatalogRefusal::Bytes { limit }).into()
+            }
+            (error, _) => error,
+        }
     }
 }
 
@@ -54,35 +79,58 @@ impl Registry {
             return Err(Refusal::Catalog(CatalogRefusal::Unknown).into());
         };
         let Some(limit) = known.quota.bytes else { return Ok(()) };
-        let full = Refusal::Catalog(CatalogRefusal::Bytes { limit });
-        if bytes > limit {
-            return Err(full.into());
-        }
-        let Some(sha256) = sha256 else { return Ok(()) };
-        let now = self.meta.organisation(name).await?.map_or(known.usage, |now| now.usage);
-        let fits = now.bytes.saturating_add(bytes) <= limit;
-        if fits || self.meta.holder(sha256, &ReadScope::catalog(name)).await?.is_some() {
-            return Ok(());
-        }
-        Err(full.into())
+        let fits = match sha256 {
+            None => bytes <= limit,
+            Some(sha256) => {
+                let now = self.meta.organisation(name).await?.map_or(known.usage, |now| now.usage);
+                now.bytes.saturating_add(bytes) <= limit || self.holds(name, sha256).await?
+            }
+        };
+        if fits { Ok(()) } else { Err(Refusal::Catalog(CatalogRefusal::Bytes { limit }).into()) }
     }
 
-    /// Refuses bytes for upload sessions of a catalog whose sessions hold its whole quota already.
-    pub(super) async fn check_staging(&self, repository: &RepositoryName) -> Result<(), RegistryError> {
-        let name = repository.catalog();
-        let Some(limit) = self.catalog(name).await?.and_then(|catalog| catalog.quota.bytes) else {
-            return Ok(());
+    async fn holds(&self, catalog: &str, sha256: &Sha256) -> Result<bool, RegistryError> {
+        Ok(self.meta.holder(sha256, &ReadScope::catalog(catalog)).await?.is_some())
+    }
+
+    async fn quota(&self, repository: &RepositoryName) -> Result<Option<u64>, RegistryError> {
+        Ok(self.catalog(repository.catalog()).await?.and_then(|catalog| catalog.quota.bytes))
+    }
+
+    /// How large a blob may be: never larger than its catalog's quota, but for one that is there already.
+    pub(super) async fn room_for(
+        &self,
+        repository: &RepositoryName,
+        digest: &Digest,
+    ) -> Result<Room, RegistryError> {
+        let room = Room::of(self.limits.max_blob_bytes, self.quota(repository).await?);
+        match digest {
+            Digest::Sha256(sha256)
+                if room.quota.is_some() && self.holds(repository.catalog(), sha256).await? =>
+            {
+                Ok(Room::of(self.limits.max_blob_bytes, None))
+            }
+            Digest::Sha256(_) | Digest::Sha512(_) => Ok(room),
+        }
+    }
+
+    /// How many bytes a session may have after one more request. While it goes on, all sessions of a catalog
+    /// together stay within its quota; the last request of one needs no more room than its blob.
+    pub(super) async fn room_in_session(
+        &self,
+        repository: &RepositoryName,
+        received: u64,
+        ends: bool,
+    ) -> Result<Room, RegistryError> {
+        let Some(limit) = self.quota(repository).await? else {
+            return Ok(Room::of(self.limits.max_blob_bytes, None));
         };
-        if self.meta.staged_bytes(name).await? > limit {
+        let staged = if ends { 0 } else { self.meta.staged_bytes(repository.catalog()).await? };
+        let left = limit.saturating_sub(staged.saturating_sub(received));
+        if left <= received && !ends {
             return Err(Refusal::Catalog(CatalogRefusal::Bytes { limit }).into());
         }
-        Ok(())
-    }
-
-    /// The largest blob that a catalog takes: never more than its whole quota.
-    pub(super) async fn blob_limit(&self, repository: &RepositoryName) -> Result<u64, RegistryError> {
-        let quota = self.catalog(repository.catalog()).await?.and_then(|catalog| catalog.quota.bytes);
-        Ok(quota.map_or(self.limits.max_blob_bytes, |quota| quota.min(self.limits.max_blob_bytes)))
+        Ok(Room { bytes: left.min(self.limits.max_blob_bytes), quota: Some(limit) })
     }
 
     /// Organisations by id: those named, or all.

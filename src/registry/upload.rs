@@ -43,9 +43,9 @@ impl Registry {
         digest: &Digest,
         source: &mut dyn Source,
     ) -> Result<(), RegistryError> {
-        let limit = self.blob_limit(repository).await?;
-        let mut intake = self.staging.begin(digest.algorithm(), limit).await?;
-        intake.drain(source).await?;
+        let room = self.room_for(repository, digest).await?;
+        let mut intake = self.staging.begin(digest.algorithm(), room.bytes).await?;
+        intake.drain(source).await.map_err(|error| room.told(error.into()))?;
         let staged = intake.finish(digest.algorithm()).await?;
         check_digest(&staged, digest)?;
         self.admit(&requester.actor(), repository, &staged, None).await
@@ -58,7 +58,7 @@ impl Registry {
         repository: &RepositoryName,
         algorithm: Algorithm,
     ) -> Result<Uuid, RegistryError> {
-        self.check_staging(repository).await?;
+        self.room_in_session(repository, 0, false).await?;
         let id = Uuid::now_v7();
         let upload = Upload {
             id,
@@ -83,7 +83,7 @@ impl Registry {
         source: &mut dyn Source,
     ) -> Result<u64, RegistryError> {
         let _claim = self.claim(session).await?;
-        let mut intake = self.receive(session, range, source).await?;
+        let mut intake = self.receive(session, range, source, false).await?;
         let checkpoint = intake.checkpoint().await?;
         self.record(session.id, checkpoint).await?;
         Ok(intake.received())
@@ -98,7 +98,7 @@ impl Registry {
         source: &mut dyn Source,
     ) -> Result<(), RegistryError> {
         let _claim = self.claim(session).await?;
-        let intake = self.receive(session, range, source).await?;
+        let intake = self.receive(session, range, source, true).await?;
         let staged = intake.finish(digest.algorithm()).await?;
         if let Err(mismatch) = check_digest(&staged, digest) {
             // More bytes can't mend it, so the session ends here.
@@ -165,18 +165,18 @@ impl Registry {
         session: &SessionOf<'_>,
         range: Option<ChunkRange>,
         source: &mut dyn Source,
+        ends: bool,
     ) -> Result<Intake, RegistryError> {
         let upload = self.own_upload(session).await?;
         let offset = upload.checkpoint.offset;
         if range.is_some_and(|range| range.first != offset) {
             return Err(Refusal::ChunkOutOfOrder { offset }.into());
         }
-        self.check_staging(session.repository).await?;
-        let limit = self.blob_limit(session.repository).await?;
-        if range.is_some_and(|range| range.last >= limit) {
-            return Err(Refusal::BlobTooLarge { limit }.into());
+        let room = self.room_in_session(session.repository, offset, ends).await?;
+        if range.is_some_and(|range| range.last >= room.bytes) {
+            return Err(room.told(Refusal::BlobTooLarge { limit: room.bytes }.into()));
         }
-        let mut intake = self.open_intake(&upload, limit).await?;
+        let mut intake = self.open_intake(&upload, room.bytes).await?;
         let taken = self.take(session.id, &mut intake, range, source).await;
         let Err(error) = taken else { return Ok(intake) };
         match &error {
@@ -191,7 +191,7 @@ impl Registry {
             }
             RegistryError::Refused(_) | RegistryError::Broken(_) => intake.abandon().await,
         }
-        Err(error)
+        Err(room.told(error))
     }
 
     async fn open_intake(&self, upload: &Upload, limit: u64) -> Result<Intake, RegistryError> {

@@ -252,6 +252,8 @@ async fn each_change_of_who_may_do_what_is_one_line() {
     log.done(&admin, &answer, 201, &[("organisation.create", initech, "initech")]).await;
     let answer = send(&admin.client, "PATCH /api/orgs/initech", &json!({"quota": {"bytes": 9}})).await;
     log.done(&admin, &answer, 200, &[("organisation.update", initech, "initech")]).await;
+    let again = send(&admin.client, "PATCH /api/orgs/initech", &json!({"quota": {"bytes": 9}})).await;
+    log.silent(&again, 200).await;
     let answer = send(&admin.client, "DELETE /api/orgs/initech", &Value::Null).await;
     log.done(&admin, &answer, 204, &[("organisation.delete", initech, "initech")]).await;
     log.silent(&send(&admin.client, "DELETE /api/orgs/initech", &Value::Null).await, 404).await;
@@ -285,6 +287,7 @@ async fn each_change_of_who_may_do_what_is_one_line() {
     let rules = json!({"immutable": [{"repositories": "acme/**", "tags": "v*"}]});
     let answer = send(&org_admin.client, "PUT /api/catalogs/acme/tag-rules", &rules).await;
     log.done(&org_admin, &answer, 200, &[("tag_rules.set", ACME, "acme")]).await;
+    log.silent(&send(&org_admin.client, "PUT /api/catalogs/acme/tag-rules", &rules).await, 200).await;
 }
 
 #[tokio::test]
@@ -614,6 +617,8 @@ async fn no_line_is_changed_or_removed_even_beside_the_server() {
         "UPDATE OR REPLACE audit SET rule = '' WHERE id = 1",
         "DELETE FROM audit",
         "DELETE FROM audit WHERE id = 1",
+        "INSERT OR REPLACE INTO audit SELECT id, at, 'nobody', action, catalog, object, outcome, rule, address,
+             request_id FROM audit WHERE id = 1",
     ] {
         let error = db.execute(statement, ()).expect_err(statement);
         assert!(error.to_string().contains("the audit log is append-only"), "{statement}: {error}");
@@ -707,6 +712,22 @@ async fn no_secret_is_told(format: &str) {
             client.get(&format!("{path}{token}")).await;
             client.delete(&format!("{path}{token}")).await;
         }
+    }
+    let bare = token.trim_start_matches("quire_").to_owned();
+    secrets.add("the characters of a token", &bare);
+    let caller = client(&server, &token);
+    let pasted_jwt = jwt(Kind::EdDsa);
+    secrets.add("a pasted JWT", &pasted_jwt);
+    for line in [
+        format!("DELETE /api/tokens/quire%5F{bare}"),
+        format!("DELETE /api/tokens/{bare}"),
+        format!("DELETE /api/tokens/{pasted_jwt}"),
+        format!("PATCH /api/orgs/{token}"),
+        format!("PATCH /api/orgs/{pasted_jwt}"),
+        format!("PUT /api/catalogs/{token}/tag-rules"),
+        format!("DELETE /v2/corp/tool/manifests/{token}"),
+    ] {
+        send(&caller, &line, &json!({})).await;
     }
     let id = answer.json()["id"].as_str().expect("an id").to_owned();
     assert_eq!(admin.delete(&format!("/api/tokens/{id}")).await.status, 204);

@@ -277,6 +277,15 @@ async fn bodies_that_are_not_read() {
     }
     for (line, body) in [
         ("POST /api/orgs", json!({"id": 1})),
+        // A list is no object, whatever it holds.
+        ("POST /api/orgs", json!(["new2", "x", null])),
+        ("PATCH /api/orgs/acme", json!(["x"])),
+        ("PATCH /api/orgs/acme", json!({"quota": [1, 2]})),
+        ("POST /api/tokens", json!(["x", [["acme", "publisher"]], null, null])),
+        ("POST /api/tokens", json!({"name": "x", "grants": [["acme", "publisher"]]})),
+        ("POST /api/catalogs/acme/tags", json!([["acme/a", "a", "x", null]])),
+        (RULES, json!([[]])),
+        (RULES, json!({"immutable": [["acme/a", "a"]]})),
         ("POST /api/orgs", json!({"id": "new2", "name": ["x"]})),
         ("PATCH /api/orgs/acme", json!({"quota": null})),
         ("PATCH /api/orgs/acme", json!({"quota": {"bytes": -1}})),

@@ -327,7 +327,7 @@ async fn what_is_refused_leaves_nothing_behind() {
         wire.chunk(bytes).await;
         wire.chunk(b"").await;
         let streamed = wire.answer().await.expect("an answer");
-        assert_refused(&streamed, 413, "SIZE_INVALID", "a stream");
+        assert_full(&streamed, 10);
         disk::staging_is_empty(&server).await;
 
         // At the end of a session, which is over then.
@@ -335,7 +335,7 @@ async fn what_is_refused_leaves_nothing_behind() {
         let first = admin.send("PATCH", &session, &[], bytes[..2].to_vec()).await;
         assert_eq!(first.status, 202, "{first:?}");
         let end = admin.send("PUT", &format!("{session}?digest={digest}"), &[], bytes[2..].to_vec()).await;
-        assert_refused(&end, 413, "SIZE_INVALID", "the end of a session");
+        assert_full(&end, 10);
         assert_refused(&admin.get(&session).await, 404, "BLOB_UPLOAD_UNKNOWN", "an ended session");
         disk::staging_is_empty(&server).await;
 
@@ -346,7 +346,7 @@ async fn what_is_refused_leaves_nothing_behind() {
         let last = format!("2-{}", bytes.len() - 1);
         let end = format!("{session}?digest={digest}");
         let end = admin.send("PUT", &end, &[("content-range", &last)], bytes[2..].to_vec()).await;
-        assert_refused(&end, 413, "SIZE_INVALID", "the end of a session in chunks");
+        assert_full(&end, 10);
         if bytes.len() > 10 {
             // Announced as more than the whole quota: not a byte of it was taken, and the session goes on.
             assert_eq!(range_of(&admin, &session).await, "0-1");
@@ -369,16 +369,51 @@ async fn sessions_that_hold_the_quota_take_no_more() {
     let admin = server.admin();
     set_quota(&server, "acme", json!({"bytes": 10})).await;
     let sessions = [admin.open_session(REPOSITORY).await, admin.open_session("acme/two").await];
-    for session in &sessions {
-        assert_eq!(admin.send("PATCH", session, &[], "12345678").await.status, 202);
-    }
+    assert_eq!(admin.send("PATCH", &sessions[0], &[], "12345678").await.status, 202);
+    // What does not fit beside it ends its session; what fits exactly leaves no room for another.
+    assert_full(&admin.send("PATCH", &sessions[1], &[], "123").await, 10);
+    assert_refused(&admin.get(&sessions[1]).await, 404, "BLOB_UPLOAD_UNKNOWN", "it can't be mended");
+    let third = admin.open_session("acme/two").await;
+    assert_eq!(admin.send("PATCH", &third, &[], "12").await.status, 202);
     let more = admin.send("POST", &format!("/v2/{REPOSITORY}/blobs/uploads/"), &[], "").await;
     assert_full(&more, 10);
-    assert_full(&admin.send("PATCH", &sessions[1], &[], "9").await, 10);
-    // Others have room of their own, and it comes back when a session ends.
+    assert_full(&admin.send("PATCH", &third, &[], "3").await, 10);
+    // Others have room of their own, and those who hold it all can still end well.
     admin.open_session("corp/tool").await;
-    assert_eq!(admin.delete(&sessions[0]).await.status, 204);
+    let digest = Sha256::of(b"12345678");
+    assert_eq!(admin.send("PUT", &format!("{}?digest={digest}", sessions[0]), &[], "").await.status, 201);
+    assert_eq!(usage(&server, "acme").await, (8, 1));
     admin.open_session(REPOSITORY).await;
+}
+
+/// Of two sessions that each fit and do not fit together, the first to end does.
+#[tokio::test]
+async fn one_of_two_sessions_that_fit_alone_ends_well() {
+    let server = Server::start(&[]);
+    let admin = server.admin();
+    let sessions = [admin.open_session(REPOSITORY).await, admin.open_session(REPOSITORY).await];
+    for (session, bytes) in sessions.iter().zip(["12345678", "abcdefgh"]) {
+        assert_eq!(admin.send("PATCH", session, &[], bytes).await.status, 202);
+    }
+    set_quota(&server, "acme", json!({"bytes": 10})).await;
+    let end =
+        |place: usize, bytes: &str| format!("{}?digest={}", sessions[place], Sha256::of(bytes.as_bytes()));
+    assert_eq!(admin.send("PUT", &end(0, "12345678"), &[], "").await.status, 201);
+    assert_full(&admin.send("PUT", &end(1, "abcdefgh"), &[], "").await, 10);
+    assert_eq!(usage(&server, "acme").await, (8, 1));
+    disk::staging_is_empty(&server).await;
+}
+
+/// What an organisation holds is taken again, also when its quota has become smaller than that.
+#[tokio::test]
+async fn what_is_there_is_pushed_again_whatever_the_quota() {
+    let server = Server::start(&[]);
+    let admin = server.admin();
+    let bytes = "twenty bytes of text";
+    admin.push_blob(REPOSITORY, bytes).await;
+    set_quota(&server, "acme", json!({"bytes": 10})).await;
+    admin.push_blob(REPOSITORY, bytes).await;
+    admin.push_blob("acme/two", bytes).await;
 }
 
 /// A blob of its own for each number, of 50 to 149 bytes.

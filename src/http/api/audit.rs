@@ -11,11 +11,11 @@ use tokio::sync::mpsc;
 
 use super::{managed, time};
 use crate::access::Principal;
-use crate::http::dispatch::Server;
 use crate::http::error::ApiError;
 use crate::http::query::AuditQuery;
 use crate::http::reply::{Audience, Body, Freshness, Reply};
 use crate::meta::{AuditEntry, AuditRecord};
+use crate::registry::Registry;
 
 /// Lines that are read at once.
 const BATCH: usize = 500;
@@ -58,14 +58,14 @@ impl<'a> Line<'a> {
 
 /// Streams the lines behind an id, of one catalog or of all that the caller manages.
 pub async fn stream(
-    server: Arc<Server>,
+    registry: Arc<Registry>,
     principal: &Principal,
     query: AuditQuery,
 ) -> Result<Reply, ApiError> {
     let AuditQuery { catalog, mut after, limit } = query;
     let catalogs = match catalog {
         Some(catalog) => Some(vec![catalog]),
-        None => managed(&server.registry, principal).await?,
+        None => managed(&registry, principal).await?,
     };
     let (lines, body) = mpsc::channel(AHEAD);
     // What is written meanwhile is for the next request: who asks it may not be allowed any more by then.
@@ -74,7 +74,7 @@ pub async fn stream(
         let mut left = limit.unwrap_or(u64::MAX);
         while left > 0 {
             let most = usize::try_from(left).unwrap_or(usize::MAX).min(BATCH);
-            let records = match server.registry.audit(catalogs.as_deref(), after, most).await {
+            let records = match registry.audit(catalogs.as_deref(), after, most).await {
                 Ok(records) => records,
                 Err(error) => {
                     tracing::error!(%error, "the audit log could not be read");

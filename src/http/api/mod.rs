@@ -1,6 +1,7 @@
 //! The routes below `/api/`: JSON in, JSON or a problem out.
 
 pub mod audit;
+mod object;
 pub mod organisations;
 pub mod tags;
 pub mod tokens;
@@ -14,6 +15,7 @@ use percent_encoding::utf8_percent_encode;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer, Serialize};
 
+use self::object::Object;
 use super::error::ApiError;
 use super::lists::QUERY;
 use super::problem::Finding;

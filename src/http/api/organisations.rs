@@ -4,7 +4,7 @@ use http::StatusCode;
 use http::header::LOCATION;
 use serde::{Deserialize, Serialize};
 
-use super::{Findings, json, page, present, read, shown, time};
+use super::{Findings, Object, json, page, present, read, shown, time};
 use crate::access::{Principal, Requester};
 use crate::http::error::ApiError;
 use crate::http::query::PageQuery;
@@ -30,7 +30,7 @@ struct Change {
     #[serde(default, deserialize_with = "present")]
     domain: Option<Option<String>>,
     #[serde(default)]
-    quota: QuotaChange,
+    quota: Object<QuotaChange>,
 }
 
 #[derive(Deserialize, Default)]
@@ -91,7 +91,7 @@ pub async fn create(
     requester: &Requester,
     body: RequestBody,
 ) -> Result<Reply, ApiError> {
-    let New { id, name, domain } = read(body).await?;
+    let Object(New { id, name, domain }) = read(body).await?;
     let name = name.unwrap_or_else(|| id.clone());
     let mut findings = Findings::default();
     if !is_catalog(&id) {
@@ -122,7 +122,7 @@ pub async fn update(
     id: &str,
     body: RequestBody,
 ) -> Result<Reply, ApiError> {
-    let Change { name, domain, quota } = read(body).await?;
+    let Object(Change { name, domain, quota: Object(quota) }) = read(body).await?;
     let mut findings = Findings::default();
     if let Some(name) = &name {
         findings.check_name("/name", name);

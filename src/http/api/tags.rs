@@ -4,7 +4,7 @@ use http::StatusCode;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use super::{Findings, present, read, shown};
+use super::{Findings, Object, present, read, shown};
 use crate::access::{Action, RepositoryGlob, Requester, Rule, TagGlob, Verdict};
 use crate::digest::Digest;
 use crate::http::error::ApiError;
@@ -38,7 +38,7 @@ pub async fn write(
     catalog: &str,
     body: RequestBody,
 ) -> Result<Reply, ApiError> {
-    let new: Vec<NewTag> = read(body).await?;
+    let new: Vec<Object<NewTag>> = read(body).await?;
     let writes = check(catalog, &new)?;
     let writes: Vec<TagWrite> = writes
         .into_iter()
@@ -83,14 +83,14 @@ fn finding(place: usize, write: &TagWrite, refusal: &TagWriteRefusal) -> Finding
     }
 }
 
-fn check(catalog: &str, new: &[NewTag]) -> Result<Vec<TagWrite>, ApiError> {
+fn check(catalog: &str, new: &[Object<NewTag>]) -> Result<Vec<TagWrite>, ApiError> {
     let mut findings = Findings::default();
     if new.len() > TAGS {
         findings.add("tags", "", format!("at most {TAGS} tags are written at once"));
     }
     let mut writes: Vec<TagWrite> = Vec::new();
     let mut named = std::collections::HashSet::new();
-    for (place, item) in new.iter().enumerate().take(TAGS) {
+    for (place, Object(item)) in new.iter().enumerate().take(TAGS) {
         let repository = item.repository.parse::<RepositoryName>();
         let repository = match repository {
             Ok(repository) if repository.catalog() == catalog => Some(repository),
@@ -134,7 +134,7 @@ fn check(catalog: &str, new: &[NewTag]) -> Result<Vec<TagWrite>, ApiError> {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct NewRules {
-    immutable: Vec<NewRule>,
+    immutable: Vec<Object<NewRule>>,
 }
 
 #[derive(Deserialize, Serialize)]
@@ -166,13 +166,13 @@ pub async fn set_rules(
     catalog: &str,
     body: RequestBody,
 ) -> Result<Reply, ApiError> {
-    let new: NewRules = read(body).await?;
+    let Object(new): Object<NewRules> = read(body).await?;
     let mut findings = Findings::default();
     if new.immutable.len() > RULES {
         findings.add("immutable", "/immutable", format!("a catalog has at most {RULES} rules"));
     }
     let mut rules = Vec::new();
-    for (place, rule) in new.immutable.iter().enumerate().take(RULES) {
+    for (place, Object(rule)) in new.immutable.iter().enumerate().take(RULES) {
         let repositories = rule.repositories.parse::<RepositoryGlob>();
         let tags = rule.tags.parse::<TagGlob>();
         if let Err(error) = &repositories {

@@ -8,7 +8,7 @@ use percent_encoding::utf8_percent_encode;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use super::{Findings, json, managed, page, read, time};
+use super::{Findings, Object, json, managed, page, read, time};
 use crate::access::{Principal, RepositoryGlob, Requester, Role, Rule, SYSTEM_CATALOG};
 use crate::http::error::ApiError;
 use crate::http::lists::QUERY;
@@ -27,7 +27,7 @@ const LIFE_LIMIT: u64 = 10 * 366 * 24 * 3600;
 #[serde(deny_unknown_fields)]
 struct New {
     name: String,
-    grants: Vec<NewGrant>,
+    grants: Vec<Object<NewGrant>>,
     /// Seconds.
     expires_in: Option<u64>,
     repositories: Option<Vec<String>>,
@@ -82,10 +82,10 @@ pub async fn create(
     principal: &Principal,
     body: RequestBody,
 ) -> Result<Reply, ApiError> {
-    let new: New = read(body).await?;
+    let Object(new): Object<New> = read(body).await?;
     // Who may not hand out tokens there learns that before what else is wrong.
     let mut rule = String::new();
-    for grant in &new.grants {
+    for Object(grant) in &new.grants {
         rule = principal.manages(Some(&grant.catalog)).map_err(ApiError::Denied)?.told();
     }
     let mut new = check(new)?;
@@ -123,7 +123,7 @@ fn check(new: New) -> Result<NewToken, ApiError> {
         findings.add("grants", "/grants", format!("a token has 1 to {LIST_LIMIT} grants"));
     }
     let mut grants: Vec<(String, Role)> = Vec::new();
-    for (place, grant) in new.grants.into_iter().enumerate().take(LIST_LIMIT) {
+    for (place, Object(grant)) in new.grants.into_iter().enumerate().take(LIST_LIMIT) {
         let pointer = format!("/grants/{place}/role");
         let Some(role) = Role::parse(&grant.role) else {
             let known: Vec<&str> = Role::ALL.into_iter().map(Role::as_str).collect();

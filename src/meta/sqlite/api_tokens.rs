@@ -140,11 +140,6 @@ pub(super) fn revoke(
     Ok(true)
 }
 
-pub(super) fn drop_grants_on(db: &Connection, catalog: &str) -> rusqlite::Result<()> {
-    db.prepare_cached("DELETE FROM token_grants WHERE catalog = ?1")?.execute((catalog,))?;
-    Ok(())
-}
-
 /// A row of `api_tokens`, still without the grants.
 struct Columns(TokenRecord);
 

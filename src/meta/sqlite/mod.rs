@@ -10,6 +10,7 @@ mod organisations;
 mod repositories;
 mod rows;
 mod tag_rules;
+mod tag_writes;
 mod tags;
 mod uploads;
 mod writer;
@@ -392,7 +393,7 @@ impl MetaStore for SqliteMeta {
 
     async fn write_tags(&self, tags: Vec<TagWrite>, actor: &Actor) -> Result<WriteTags, MetaError> {
         let actor = actor.clone();
-        self.write(move |db| tags::write_all(db, &tags, &actor)).await
+        self.write(move |db| tag_writes::write_all(db, &tags, &actor)).await
     }
 
     async fn tag_rules(&self, catalog: &str) -> Result<Vec<ImmutableTags>, MetaError> {

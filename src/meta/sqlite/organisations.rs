@@ -4,8 +4,8 @@ use std::time::SystemTime;
 
 use rusqlite::{Connection, OptionalExtension, Row};
 
+use super::audit;
 use super::rows::{millis, page, size, time};
-use super::{api_tokens, audit};
 use crate::access::{Actor, SYSTEM_CATALOG};
 use crate::meta::{
     CatalogRefusal, DeleteOrganisation, Organisation, OrganisationChange, Page, Quota, Usage,
@@ -127,7 +127,19 @@ pub(super) fn update(
     let Some(now) = find(db, id)?.filter(|found| found.id != SYSTEM_CATALOG) else {
         return Ok(WriteOrganisation::Conflict);
     };
-    let domain = change.domain.clone().unwrap_or(now.domain);
+    let changed = Organisation {
+        name: change.name.clone().unwrap_or_else(|| now.name.clone()),
+        domain: change.domain.clone().unwrap_or_else(|| now.domain.clone()),
+        quota: Quota {
+            bytes: change.quota_bytes.unwrap_or(now.quota.bytes),
+            repositories: change.quota_repositories.unwrap_or(now.quota.repositories),
+        },
+        ..now.clone()
+    };
+    if changed == now {
+        return Ok(WriteOrganisation::Written(now));
+    }
+    let Organisation { name, domain, quota, .. } = changed;
     if domain_taken(db, domain.as_deref(), id)? {
         return Ok(WriteOrganisation::DomainTaken);
     }
@@ -135,13 +147,7 @@ pub(super) fn update(
     db.prepare_cached(
         "UPDATE catalogs SET name = ?2, domain = ?3, quota_bytes = ?4, quota_repositories = ?5 WHERE id = ?1",
     )?
-    .execute((
-        id,
-        change.name.as_ref().unwrap_or(&now.name),
-        domain,
-        limit(change.quota_bytes.unwrap_or(now.quota.bytes))?,
-        limit(change.quota_repositories.unwrap_or(now.quota.repositories))?,
-    ))?;
+    .execute((id, name, domain, limit(quota.bytes)?, limit(quota.repositories)?))?;
     written(db, id, "organisation.update", actor)
 }
 
@@ -172,7 +178,7 @@ pub(super) fn delete(db: &Connection, id: &str, actor: &Actor) -> rusqlite::Resu
     db.prepare_cached("DELETE FROM repositories WHERE catalog = ?1")?.execute((id,))?;
     db.prepare_cached("DELETE FROM catalog_usage WHERE catalog = ?1")?.execute((id,))?;
     db.prepare_cached("DELETE FROM tag_rules WHERE catalog = ?1")?.execute((id,))?;
-    api_tokens::drop_grants_on(db, id)?;
+    db.prepare_cached("DELETE FROM token_grants WHERE catalog = ?1")?.execute((id,))?;
     db.prepare_cached("UPDATE catalogs SET deleted_at = ?2 WHERE id = ?1")?
         .execute((id, millis(SystemTime::now())))?;
     raise_access_version(db)?;

@@ -35,6 +35,9 @@ pub(super) fn replace(
     if organisations::find(db, catalog)?.is_none() {
         return Ok(false);
     }
+    if list(db, catalog)? == rules {
+        return Ok(true);
+    }
     db.prepare_cached("DELETE FROM tag_rules WHERE catalog = ?1")?.execute((catalog,))?;
     let mut insert = db.prepare_cached(
         "INSERT INTO tag_rules (catalog, position, repositories, tags) VALUES (?1, ?2, ?3, ?4)",

@@ -1,20 +1,16 @@
 //! Tags of a repository.
 
-use std::collections::HashMap;
 use std::time::SystemTime;
 
 use rusqlite::{Connection, OptionalExtension};
 
 use super::events::Log;
+use super::repositories;
 use super::rows::{self, damaged, millis, page, sha256};
 use super::tag_rules::{self, Rules, Tombstone};
-use super::{manifests, repositories};
 use crate::access::Actor;
 use crate::digest::Sha256;
-use crate::meta::{
-    Change, ManifestRecord, PLUGIN_ARTIFACT_TYPE, Page, TagCondition, TagRefusal, TagRule, TagWrite,
-    TagWriteRefusal, WriteTags,
-};
+use crate::meta::{Change, ManifestRecord, PLUGIN_ARTIFACT_TYPE, Page, TagCondition, TagRefusal, TagRule};
 use crate::name::{RepositoryName, Tag};
 use crate::version::is_version;
 
@@ -152,44 +148,6 @@ pub(super) fn delete_all_of(
     db.prepare_cached("DELETE FROM tags WHERE repository = ?1 AND manifest = ?2")?
         .execute((repository, manifest.0))?;
     Ok(tags)
-}
-
-/// Writes several tags, all or none.
-pub(super) fn write_all(db: &Connection, writes: &[TagWrite], actor: &Actor) -> rusqlite::Result<WriteTags> {
-    let mut rules: HashMap<&str, Rules> = HashMap::new();
-    let mut refused = Vec::new();
-    let mut decided = Vec::with_capacity(writes.len());
-    for (place, write) in writes.iter().enumerate() {
-        match manifests::find(db, &write.repository, &write.digest)? {
-            None => refused.push((place, TagWriteRefusal::ManifestUnknown)),
-            Some(manifest) => {
-                let sha256 = manifest.digests.sha256;
-                let TagWrite { repository, tag, condition, may_move, .. } = write;
-                let catalog = repository.catalog();
-                if !rules.contains_key(catalog) {
-                    rules.insert(catalog, Rules::of(db, catalog)?);
-                }
-                let of_catalog = &rules[catalog];
-                match refusal(db, of_catalog, repository, tag, &sha256, condition, *may_move)? {
-                    Some(refusal) => refused.push((place, TagWriteRefusal::Tag(refusal))),
-                    None => decided.push((write, sha256)),
-                }
-            }
-        }
-    }
-    if !refused.is_empty() {
-        return Ok(WriteTags::Refused(refused));
-    }
-    for (TagWrite { repository, tag, .. }, digest) in decided {
-        let id = repositories::find(db, repository)?.ok_or_else(|| damaged("a manifest of no repository"))?;
-        let previous = set(db, id, tag, &digest)?;
-        if previous != Some(digest) {
-            let mut log = Log::new(repository, actor);
-            log.add(Change::TagSet { tag: tag.clone(), digest, previous });
-            log.write(db)?;
-        }
-    }
-    Ok(WriteTags::Written)
 }
 
 pub(super) fn list(
