@@ -12,6 +12,7 @@ pub mod cli;
 pub mod client;
 pub mod config;
 pub mod digest;
+pub mod fault;
 pub mod http;
 pub mod issuers;
 pub mod manifest;

@@ -8,16 +8,8 @@ use async_trait::async_trait;
 
 use super::{Blob, BlobError, BlobStore};
 use crate::digest::Sha256;
+use crate::fault::Fault;
 use crate::staging::Staged;
-
-/// What goes wrong with one call.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Fault {
-    /// The call fails before it does anything.
-    Before,
-    /// The call does its work and fails all the same, as when the answer is lost.
-    After,
-}
 
 /// Passes calls through, except those for which a fault was planned.
 pub struct FaultyStore<S> {

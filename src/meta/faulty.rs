@@ -13,8 +13,8 @@ use super::{
     WriteOrganisation, WriteTags,
 };
 use crate::access::{Actor, ReadScope};
-use crate::blob::faulty::Fault;
 use crate::digest::{Digest, Sha256};
+use crate::fault::Fault;
 use crate::name::{RepositoryName, Tag};
 use crate::staging::Checkpoint;
 

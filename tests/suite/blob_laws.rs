@@ -3,11 +3,12 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use quire::blob::faulty::{Fault, FaultyStore};
+use quire::blob::faulty::FaultyStore;
 use quire::blob::local::{LocalCounters, LocalStore};
 use quire::blob::memory::MemoryStore;
 use quire::blob::{BlobStore, Content};
 use quire::digest::{Algorithm, Sha256};
+use quire::fault::Fault;
 use quire::staging::{Staged, Staging};
 
 /// A store with a staging folder on its file system.

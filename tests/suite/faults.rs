@@ -5,9 +5,10 @@ use std::sync::Arc;
 
 use quire::app::App;
 use quire::blob::BlobStore;
-use quire::blob::faulty::{Fault, FaultyStore};
+use quire::blob::faulty::FaultyStore;
 use quire::config;
 use quire::digest::Sha256;
+use quire::fault::Fault;
 use tokio::sync::oneshot;
 
 use crate::harness::{ADMIN_TOKEN, Client, image};

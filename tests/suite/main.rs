@@ -35,6 +35,7 @@ mod quotas;
 mod races;
 mod ranges;
 mod revocation;
+mod tag_rules;
 mod tags;
 mod tidy;
 mod tokens;

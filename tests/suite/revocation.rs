@@ -6,9 +6,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use quire::app::App;
-use quire::blob::faulty::Fault;
 use quire::config;
 use quire::digest::Sha256;
+use quire::fault::Fault;
 use quire::meta::MetaStore;
 use quire::meta::faulty::FaultyMeta;
 use rusqlite::Connection;

@@ -11,6 +11,7 @@ const LONGEST_FILE: usize = 800;
 const LAYERS: &[(&str, &[&str])] = &[
     // The vocabulary: parse or refuse, nothing else.
     ("digest", &[]),
+    ("fault", &[]),
     ("name", &["digest"]),
     ("media_type", &[]),
     ("strict_json", &[]),
@@ -23,8 +24,8 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("client", &["config"]),
     // Bytes and rows.
     ("staging", &["digest"]),
-    ("blob", &["digest", "staging"]),
-    ("meta", &["access", "digest", "manifest", "name", "staging", "version"]),
+    ("blob", &["digest", "fault", "staging"]),
+    ("meta", &["access", "digest", "fault", "manifest", "name", "staging", "version"]),
     // The use cases.
     ("callers", &["access", "digest", "issuers", "meta", "token"]),
     ("registry", &["access", "blob", "digest", "manifest", "media_type", "meta", "name", "staging", "token"]),
