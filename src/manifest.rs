@@ -10,7 +10,7 @@ use thiserror::Error;
 
 use crate::digest::Digest;
 use crate::media_type::{ManifestKind, MediaType};
-use crate::strict_json::{self, ANY, Known};
+use crate::strict_json::{self, ANY, Known, Object};
 
 /// Most bytes of a manifest.
 pub const SIZE_LIMIT: usize = 4 * 1024 * 1024;
@@ -102,10 +102,10 @@ struct Document {
     schema_version: Option<WholeNumber>,
     media_type: Option<String>,
     artifact_type: Option<String>,
-    config: Option<Descriptor>,
-    layers: Option<Vec<Descriptor>>,
-    manifests: Option<Vec<Descriptor>>,
-    subject: Option<Descriptor>,
+    config: Option<Object<Descriptor>>,
+    layers: Option<Vec<Object<Descriptor>>>,
+    manifests: Option<Vec<Object<Descriptor>>>,
+    subject: Option<Object<Descriptor>>,
     annotations: Option<BTreeMap<String, String>>,
     #[serde(rename = "fsLayers")]
     fs_layers: Option<IgnoredAny>,
@@ -180,7 +180,7 @@ impl Manifest {
     pub fn parse(bytes: &[u8], content_type: Option<&MediaType>) -> Result<Self, ManifestError> {
         let json = |error: serde_json::Error| ManifestError::Json(error.to_string());
         strict_json::check(bytes, &KEYS).map_err(json)?;
-        let document: Document = serde_json::from_slice(bytes).map_err(json)?;
+        let Object(document): Object<Document> = serde_json::from_slice(bytes).map_err(json)?;
 
         let media_type = agreed_media_type(document.media_type.as_deref(), content_type)?;
         let Some(kind) = media_type.manifest_kind() else {
@@ -191,7 +191,7 @@ impl Manifest {
         }
         check_shape(&document, kind)?;
 
-        let config_type = document.config.as_ref().map(|config| config.media_type.clone());
+        let config_type = document.config.as_ref().map(|Object(config)| config.media_type.clone());
         let own_type = document.artifact_type.filter(|own| !own.is_empty());
         if let Some(own) = &own_type {
             checked_media_type(own)?;
@@ -200,16 +200,16 @@ impl Manifest {
             ManifestKind::Image => own_type.or(config_type),
             ManifestKind::Index => own_type,
         };
-        let subject = document.subject.map(|subject| read(&subject, "subject")).transpose()?;
+        let subject = document.subject.map(|Object(subject)| read(&subject, "subject")).transpose()?;
 
         let mut references = References::default();
-        if let Some(config) = &document.config {
+        if let Some(Object(config)) = &document.config {
             references.add(config, "config", Target::Blob)?;
         }
-        for layer in document.layers.iter().flatten() {
+        for Object(layer) in document.layers.iter().flatten() {
             references.add(layer, "layers", Target::Blob)?;
         }
-        for child in document.manifests.iter().flatten() {
+        for Object(child) in document.manifests.iter().flatten() {
             references.add(child, "manifests", Target::Manifest)?;
         }
         Ok(Self {

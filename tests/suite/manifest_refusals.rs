@@ -53,6 +53,21 @@ async fn what_would_mean_two_things_is_refused() {
             text.replace("{\"config\"", "{\"Layers\":[],\"config\""),
             "MANIFEST_INVALID",
         ),
+        (
+            "a list in place of the manifest",
+            MANIFEST,
+            changed(&|m| *m = json!([2, MANIFEST, null, m["config"], m["layers"], null, null, null, null])),
+            "MANIFEST_INVALID",
+        ),
+        (
+            "a list in place of a descriptor",
+            MANIFEST,
+            changed(&|m| {
+                let config = &m["config"];
+                m["config"] = json!([config["mediaType"], config["digest"], config["size"], []])
+            }),
+            "MANIFEST_INVALID",
+        ),
         ("an index by its header", INDEX, text.clone(), "MANIFEST_INVALID"),
         (
             "another type by its body",

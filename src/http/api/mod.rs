@@ -1,7 +1,6 @@
 //! The routes below `/api/`: JSON in, JSON or a problem out.
 
 pub mod audit;
-mod object;
 pub mod organisations;
 pub mod tags;
 pub mod tokens;
@@ -15,7 +14,6 @@ use percent_encoding::utf8_percent_encode;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer, Serialize};
 
-use self::object::Object;
 use super::error::ApiError;
 use super::lists::QUERY;
 use super::problem::Finding;
@@ -23,7 +21,7 @@ use super::reply::{Audience, Freshness, Reply};
 use super::request_body::RequestBody;
 use crate::access::Principal;
 use crate::registry::Registry;
-use crate::strict_json::{self, ANY};
+use crate::strict_json::{self, ANY, Object};
 
 /// Longest body of a request.
 const BODY_LIMIT: usize = 1024 * 1024;
