@@ -66,8 +66,8 @@ pub fn is_catalog(text: &str) -> bool {
     text.len() <= CATALOG_LIMIT && is_component(text)
 }
 
-/// `[a-z0-9]+((\.|_|__|-+)[a-z0-9]+)*`
-fn is_component(component: &str) -> bool {
+/// Whether a text is one component of a repository's name: `[a-z0-9]+((\.|_|__|-+)[a-z0-9]+)*`
+pub fn is_component(component: &str) -> bool {
     let bytes = component.as_bytes();
     let alphanumeric = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
     let (Some(&first), Some(&last)) = (bytes.first(), bytes.last()) else {

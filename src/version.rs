@@ -1,34 +1,200 @@
-//! Versions of plugins: `MAJOR.MINOR[.PATCH][-pre]`.
+//! Versions of plugins: `MAJOR.MINOR[.PATCH][-pre]`, ordered by precedence.
+
+use std::cmp::Ordering;
+use std::fmt;
+use std::hash::{Hash, Hasher};
+use std::str::FromStr;
+use std::sync::Arc;
+
+use thiserror::Error;
 
 use crate::name::Tag;
 
+/// Longest version in bytes, as it is also a tag.
+const LENGTH_LIMIT: usize = 128;
+
+/// A version, as it was written.
+///
+/// Equality and order are those of precedence and not those of the text: `1.0` equals `1.0.0`, a pre-release
+/// comes before its release, and numbers of any length are compared as numbers.
+#[derive(Clone)]
+pub struct Version(Arc<str>);
+
+/// Why a text is no version.
+#[derive(Debug, Error, PartialEq, Eq, Clone, Copy)]
+pub enum VersionError {
+    #[error("a version has at most {LENGTH_LIMIT} characters")]
+    Length,
+    #[error("a version has no leading 'v'")]
+    LeadingV,
+    #[error("a version has no build metadata ('+')")]
+    Build,
+    #[error("a version is MAJOR.MINOR or MAJOR.MINOR.PATCH, each a number without leading zeros")]
+    Numbers,
+    #[error(
+        "a pre-release is made of identifiers separated by dots: letters, digits and '-', numbers without \
+         leading zeros"
+    )]
+    PreRelease,
+}
+
+impl Version {
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// Whether the version comes before the release of the same numbers.
+    pub fn is_pre_release(&self) -> bool {
+        self.0.contains('-')
+    }
+
+    /// Major, minor and patch as they are written, and what stands behind them.
+    fn parts(&self) -> ([&str; 3], Option<&str>) {
+        let (numbers, pre_release) = split(&self.0);
+        let mut numbers = numbers.splitn(3, '.');
+        let mut next = || numbers.next().unwrap_or("0");
+        ([next(), next(), next()], pre_release)
+    }
+}
+
+impl FromStr for Version {
+    type Err = VersionError;
+
+    fn from_str(text: &str) -> Result<Self, VersionError> {
+        check(text)?;
+        Ok(Self(text.into()))
+    }
+}
+
 /// Whether a tag is written as a version: numbers without leading zeros, no leading `v`, no build metadata.
 pub fn is_version(tag: &Tag) -> bool {
-    let (numbers, pre) = match tag.as_str().split_once('-') {
-        Some((numbers, pre)) => (numbers, Some(pre)),
-        None => (tag.as_str(), None),
-    };
-    let parts: Vec<&str> = numbers.split('.').collect();
-    (2..=3).contains(&parts.len())
-        && parts.iter().all(|part| is_number(part))
-        && pre.is_none_or(|pre| pre.split('.').all(is_pre_release))
+    check(tag.as_str()).is_ok()
+}
+
+fn check(text: &str) -> Result<(), VersionError> {
+    if text.len() > LENGTH_LIMIT {
+        return Err(VersionError::Length);
+    }
+    if text.starts_with(['v', 'V']) {
+        return Err(VersionError::LeadingV);
+    }
+    if text.contains('+') {
+        return Err(VersionError::Build);
+    }
+    let (numbers, pre_release) = split(text);
+    let count = numbers.split('.').count();
+    if !(2..=3).contains(&count) || !numbers.split('.').all(is_number) {
+        return Err(VersionError::Numbers);
+    }
+    if !pre_release.is_none_or(|pre_release| pre_release.split('.').all(is_identifier)) {
+        return Err(VersionError::PreRelease);
+    }
+    Ok(())
+}
+
+fn split(text: &str) -> (&str, Option<&str>) {
+    match text.split_once('-') {
+        Some((numbers, pre_release)) => (numbers, Some(pre_release)),
+        None => (text, None),
+    }
 }
 
 fn is_number(text: &str) -> bool {
-    let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
-    digits && (text == "0" || !text.starts_with('0'))
+    all_digits(text) && (text == "0" || !text.starts_with('0'))
+}
+
+fn all_digits(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit())
 }
 
 /// One identifier of a pre-release, as semantic versioning has them.
-fn is_pre_release(text: &str) -> bool {
+fn is_identifier(text: &str) -> bool {
     let known = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-';
-    let digits = text.bytes().all(|byte| byte.is_ascii_digit());
-    !text.is_empty() && text.bytes().all(known) && (!digits || is_number(text))
+    !text.is_empty() && text.bytes().all(known) && (!all_digits(text) || is_number(text))
+}
+
+/// Numbers have no leading zeros, so the longer one is the larger.
+fn compare_numbers(left: &str, right: &str) -> Ordering {
+    left.len().cmp(&right.len()).then_with(|| left.cmp(right))
+}
+
+/// Numbers come before words; of two that agree as far as they go, the shorter comes first.
+fn compare_pre_releases(left: &str, right: &str) -> Ordering {
+    let identifiers = |left: &&str, right: &&str| match (all_digits(left), all_digits(right)) {
+        (true, true) => compare_numbers(left, right),
+        (true, false) => Ordering::Less,
+        (false, true) => Ordering::Greater,
+        (false, false) => left.cmp(right),
+    };
+    let (mut left, mut right) = (left.split('.'), right.split('.'));
+    loop {
+        match (left.next(), right.next()) {
+            (Some(a), Some(b)) => match identifiers(&a, &b) {
+                Ordering::Equal => {}
+                unequal => return unequal,
+            },
+            (a, b) => return a.is_some().cmp(&b.is_some()),
+        }
+    }
+}
+
+impl Ord for Version {
+    fn cmp(&self, other: &Self) -> Ordering {
+        let ((numbers, pre_release), (other_numbers, other_pre_release)) = (self.parts(), other.parts());
+        for (left, right) in numbers.into_iter().zip(other_numbers) {
+            match compare_numbers(left, right) {
+                Ordering::Equal => {}
+                unequal => return unequal,
+            }
+        }
+        match (pre_release, other_pre_release) {
+            (Some(left), Some(right)) => compare_pre_releases(left, right),
+            // What has a pre-release comes before what has none.
+            (left, right) => right.is_some().cmp(&left.is_some()),
+        }
+    }
+}
+
+impl PartialOrd for Version {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl PartialEq for Version {
+    fn eq(&self, other: &Self) -> bool {
+        self.cmp(other) == Ordering::Equal
+    }
+}
+
+impl Eq for Version {}
+
+impl Hash for Version {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.parts().hash(state);
+    }
+}
+
+impl fmt::Display for Version {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl fmt::Debug for Version {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
+
+    fn version(text: &str) -> Version {
+        text.parse().unwrap()
+    }
 
     #[test]
     fn what_is_a_version() {
@@ -36,12 +202,98 @@ mod tests {
             ["1.0", "0.0", "1.0.0", "10.20.30", "1.0-rc.1", "1.2.3-alpha", "1.0-0a", "1.0-a-b", "1.0-0"]
         {
             assert!(is_version(&good.parse().unwrap()), "{good}");
+            assert_eq!(version(good).as_str(), good);
         }
         for channel in [
             "latest", "1", "v1.0", "1.0.0.0", "01.0", "1.00", "1.0-", "1.0-01", "1.0-a..b", "1.x", "1.0_1",
             "1.",
         ] {
             assert!(!is_version(&channel.parse().unwrap()), "{channel}");
+        }
+        for (bad, why) in [
+            ("v1.0", VersionError::LeadingV),
+            ("1.0+build", VersionError::Build),
+            ("1", VersionError::Numbers),
+            ("", VersionError::Numbers),
+            (" 1.0", VersionError::Numbers),
+            ("1.0 ", VersionError::Numbers),
+            ("١.0", VersionError::Numbers),
+            ("1.0-é", VersionError::PreRelease),
+            ("1.0-a.", VersionError::PreRelease),
+        ] {
+            assert_eq!(bad.parse::<Version>(), Err(why), "{bad}");
+        }
+        assert_eq!(format!("1.{}", "9".repeat(127)).parse::<Version>(), Err(VersionError::Length));
+    }
+
+    #[test]
+    fn versions_are_ordered_by_precedence() {
+        let rising = [
+            "0.0",
+            "0.9.9-a",
+            "0.9.9",
+            "1.0-0",
+            "1.0-2",
+            "1.0-10",
+            "1.0-18446744073709551616",
+            "1.0-99999999999999999999999",
+            "1.0-A",
+            "1.0-alpha",
+            "1.0.0-alpha.1",
+            "1.0-alpha.beta",
+            "1.0-beta",
+            "1.0-beta.2",
+            "1.0-beta.11",
+            "1.0-rc.1",
+            "1.0.0",
+            "1.0.1-a",
+            "1.0.1",
+            "1.9",
+            "1.10",
+            "9.0",
+            "18446744073709551615.0",
+            "18446744073709551616.0",
+            "99999999999999999999999.0",
+        ];
+        for (at, lower) in rising.iter().enumerate() {
+            for higher in &rising[at + 1..] {
+                assert!(version(lower) < version(higher), "{lower} {higher}");
+                assert!(version(higher) > version(lower), "{lower} {higher}");
+            }
+        }
+        assert!(version("1.0-rc.1").is_pre_release() && !version("1.0").is_pre_release());
+    }
+
+    #[test]
+    fn two_spellings_of_one_version_keep_their_text() {
+        assert_eq!(version("1.0"), version("1.0.0"));
+        assert_eq!(version("1.0-a"), version("1.0.0-a"));
+        assert_ne!(version("1.0").to_string(), version("1.0.0").to_string());
+        assert_ne!(version("1.0-a"), version("1.0"));
+    }
+
+    const GRAMMAR: &str =
+        "(0|[1-9][0-9]{0,2})\\.(0|[1-9])(\\.(0|[1-2]))?(-(0|[1-9][0-9]{0,1}|[a-c-]{1,2})(\\.(0|1|a))?)?";
+
+    proptest! {
+        #[test]
+        fn the_order_is_total(a in GRAMMAR, b in GRAMMAR, c in GRAMMAR) {
+            let (a, b, c) = (version(&a), version(&b), version(&c));
+            prop_assert_eq!(a.cmp(&b), b.cmp(&a).reverse());
+            prop_assert_eq!(a == b, a.cmp(&b) == Ordering::Equal);
+            let mut sorted = [a, b, c];
+            sorted.sort();
+            prop_assert!(sorted[0] <= sorted[1] && sorted[1] <= sorted[2] && sorted[0] <= sorted[2]);
+            if sorted[0] == sorted[2] {
+                prop_assert!(sorted[0] == sorted[1] && sorted[1] == sorted[2]);
+            }
+        }
+
+        #[test]
+        fn a_version_is_a_tag(text in "[0-9a-z.+-]{0,12}") {
+            if text.parse::<Version>().is_ok() {
+                prop_assert!(text.parse::<Tag>().is_ok_and(|tag| is_version(&tag)));
+            }
         }
     }
 }

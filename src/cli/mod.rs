@@ -4,6 +4,7 @@ mod audit;
 mod can_i;
 mod check_config;
 mod completions;
+mod lint;
 mod login;
 mod logout;
 mod man;
@@ -17,6 +18,7 @@ mod whoami;
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
+use std::path::PathBuf;
 
 use clap::{Arg, ArgMatches, Command};
 use thiserror::Error;
@@ -46,6 +48,8 @@ pub enum CommandError {
     /// What the table of arguments cannot tell.
     #[error("{0}")]
     Usage(String),
+    #[error("{path}: {error}")]
+    File { path: PathBuf, error: std::io::Error },
     #[error(transparent)]
     Io(#[from] std::io::Error),
 }
@@ -68,6 +72,7 @@ pub fn command() -> Command {
         .subcommand(audit::command())
         .subcommand(completions::command())
         .subcommand(man::command())
+        .subcommand(lint::command())
         .subcommand(version::command())
 }
 
@@ -95,6 +100,7 @@ pub fn run(
         Some(("audit", matches)) => remote::finish(matches, audit::run(matches, environment)),
         Some(("completions", matches)) => completions::run(matches),
         Some(("man", _)) => man::run(),
+        Some(("lint", matches)) => lint::run(matches),
         Some(("version", matches)) => version::run(matches),
         _ => Ok(EXIT_USAGE),
     }

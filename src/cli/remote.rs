@@ -137,7 +137,7 @@ fn code(error: &CommandError) -> &str {
     match error {
         CommandError::Client(error) => error.code(),
         CommandError::Usage(_) => "usage",
-        CommandError::Io(_) => "io",
+        CommandError::Io(_) | CommandError::File { .. } => "io",
         CommandError::Config(_) | CommandError::Start(_) | CommandError::Logging(_) => "config",
     }
 }
@@ -166,6 +166,7 @@ fn exit_code(error: &CommandError) -> u8 {
         | CommandError::Start(_)
         | CommandError::Logging(_)
         | CommandError::Usage(_)
+        | CommandError::File { .. }
         | CommandError::Io(_) => EXIT_USAGE,
     }
 }

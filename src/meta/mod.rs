@@ -22,6 +22,9 @@ use crate::manifest::Manifest;
 use crate::name::{RepositoryName, Tag};
 use crate::staging::Checkpoint;
 
+/// Manifests of this type make their repository a plugin, and its version tags immutable.
+pub use crate::package::ARTIFACT_TYPE as PLUGIN_ARTIFACT_TYPE;
+
 pub use self::access_changes::AccessChanges;
 pub use self::api_tokens::{CreateToken, TokenRecord};
 pub use self::audit::{AuditEntry, AuditRecord, Outcome};
@@ -29,8 +32,7 @@ pub use self::organisations::{
     CatalogRefusal, DeleteOrganisation, Organisation, OrganisationChange, Quota, Usage, WriteOrganisation,
 };
 pub use self::tag_writes::{
-    ImmutableTags, PLUGIN_ARTIFACT_TYPE, TagCondition, TagRefusal, TagRule, TagWrite, TagWriteRefusal,
-    WriteTags,
+    ImmutableTags, TagCondition, TagRefusal, TagRule, TagWrite, TagWriteRefusal, WriteTags,
 };
 
 /// Metadata, at the level of whole operations.

@@ -5,9 +5,6 @@ use crate::access::{RepositoryGlob, TagGlob};
 use crate::digest::Digest;
 use crate::name::{RepositoryName, Tag};
 
-/// Manifests of this type make their repository a plugin, and its version tags immutable.
-pub const PLUGIN_ARTIFACT_TYPE: &str = "application/vnd.quire.plugin.v1";
-
 /// What a tag has to be for a write to happen.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum TagCondition {

@@ -22,7 +22,9 @@ mod faults;
 mod history;
 mod isolation;
 mod issuing;
+#[cfg(feature = "interop")]
 mod limits;
+mod lint;
 mod manifest_refusals;
 mod manifests;
 mod matrix;
@@ -31,9 +33,11 @@ mod migrations;
 mod mint;
 mod organisations;
 mod pulls;
+#[cfg(feature = "interop")]
 mod quotas;
 mod races;
 mod ranges;
+#[cfg(feature = "interop")]
 mod revocation;
 mod tag_rules;
 mod tags;

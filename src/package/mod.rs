@@ -1,0 +1,30 @@
+//! Reading a plugin package: its structure, what its files say, and every finding at once. Pure: nothing is written,
+//! extracted or run. The server, `quire lint` and the tests use the same code, so that they can never disagree.
+
+mod artifact;
+mod check;
+mod fields;
+mod files;
+mod finding;
+mod logo;
+mod pid;
+mod plugin;
+mod plugin_json;
+mod python;
+mod readme;
+mod settings;
+mod structure;
+
+pub use self::artifact::{ARTIFACT_TYPE, CONFIG_MEDIA_TYPE, LAYER_MEDIA_TYPE, manifest};
+pub use self::check::{Package, check};
+pub use self::files::Files;
+pub use self::finding::{Finding, Severity};
+pub use self::pid::{PidError, belongs_to_domain, check_domain, check_pid};
+pub use self::plugin::{Plugin, Reading, read};
+pub use self::settings::{
+    SettingType, SettingsItem, Verdict, schema_digest, schema_value, to_json_schema, verdict,
+};
+pub use self::structure::{Archive, ArchiveError, Entry, Kind, Limits, Method, ReadAt, ReadError};
+
+#[cfg(test)]
+mod tests;
