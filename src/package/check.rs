@@ -51,3 +51,31 @@ impl Files for Archive<'_> {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Cursor, Write};
+    use std::time::Duration;
+
+    use zip::write::SimpleFileOptions;
+
+    use super::*;
+
+    #[test]
+    fn the_start_of_a_long_file_and_all_of_a_short_one() {
+        let mut zip = zip::ZipWriter::new(Cursor::new(Vec::new()));
+        let content: Vec<u8> = (0..300_000_u32).map(|number| (number % 251) as u8).collect();
+        zip.start_file("long", SimpleFileOptions::default()).unwrap();
+        zip.write_all(&content).unwrap();
+        let bytes = zip.finish().unwrap().into_inner();
+        let source = bytes.as_slice();
+        let package = check(&source, &Limits::default(), Instant::now() + Duration::from_secs(10)).unwrap();
+        assert!(package.is_refused(), "there is no metadata");
+        let archive = package.archive.unwrap();
+        for limit in [0, 1, 65_536, 299_999, 300_000, 300_001] {
+            let read = Files::read(&archive, "long", limit).unwrap().unwrap();
+            assert!(read == content[..limit.min(content.len())], "{limit}");
+        }
+        assert!(Files::read(&archive, "absent", 10).unwrap().is_none());
+    }
+}

@@ -95,20 +95,8 @@ impl Archive<'_> {
         if entry.size > max_bytes {
             return Err(ReadError::TooLarge { size: entry.size, limit: max_bytes });
         }
-        let Entry { data_offset: offset, compressed_size, method, .. } = *entry;
         let mut content = Vec::new();
-        let unpacked = Unpacker::new().unpack(
-            &mut Window::new(self.source)?,
-            Packed { offset, compressed_size, method },
-            |part| {
-                if content.len() as u64 + part.len() as u64 > entry.size {
-                    return ControlFlow::Break(());
-                }
-                content.extend_from_slice(part);
-                ControlFlow::Continue(())
-            },
-        )?;
-        match unpacked {
+        match self.unpack(entry, entry.size, &mut content)? {
             Ok(()) if Sha256::of(&content) == entry.sha256 => Ok(Some(content)),
             Ok(()) | Err(Stopped::Damaged(_) | Stopped::Enough(())) => Err(ReadError::Changed),
         }
@@ -116,24 +104,31 @@ impl Archive<'_> {
 
     /// The first bytes of a file, at most `limit`. A file that is no longer is checked as in [`Archive::read`].
     pub fn read_start(&self, path: &str, limit: usize) -> Result<Option<Vec<u8>>, ReadError> {
-        let Some(entry) = self.entry(path).filter(|entry| entry.kind == Kind::File) else { return Ok(None) };
-        if entry.size <= limit as u64 {
-            return self.read(path, entry.size);
-        }
-        let Entry { data_offset: offset, compressed_size, method, .. } = *entry;
+        let limit = limit as u64;
+        let Some(entry) = self.entry(path).filter(|entry| entry.size > limit) else {
+            return self.read(path, limit);
+        };
         let mut content = Vec::new();
-        let unpacked = Unpacker::new().unpack(
-            &mut Window::new(self.source)?,
-            Packed { offset, compressed_size, method },
-            |part| {
-                content.extend_from_slice(&part[..part.len().min(limit - content.len())]);
-                if content.len() < limit { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
-            },
-        )?;
-        match unpacked {
+        match self.unpack(entry, limit, &mut content)? {
             Err(Stopped::Enough(())) => Ok(Some(content)),
             Ok(()) | Err(Stopped::Damaged(_)) => Err(ReadError::Changed),
         }
+    }
+
+    /// Takes what comes out of an entry, at most `limit` bytes; ends with `Enough` when there is more.
+    fn unpack(
+        &self,
+        entry: &Entry,
+        limit: u64,
+        content: &mut Vec<u8>,
+    ) -> io::Result<Result<(), Stopped<()>>> {
+        let Entry { data_offset: offset, compressed_size, method, .. } = *entry;
+        let packed = Packed { offset, compressed_size, method };
+        Unpacker::new().unpack(&mut Window::new(self.source)?, packed, |part| {
+            let left = usize::try_from(limit - content.len() as u64).unwrap_or(usize::MAX);
+            content.extend_from_slice(&part[..part.len().min(left)]);
+            if part.len() <= left { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+        })
     }
 }
 
