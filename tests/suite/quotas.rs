@@ -300,9 +300,9 @@ async fn each_limit_is_changed_alone() {
     assert_eq!(push(&admin, REPOSITORY, &[1; 5]).await.status, 201);
 }
 
-/// Everything that is on the disk, blobs and what is staged.
-fn files(server: &Server) -> (BTreeSet<PathBuf>, Vec<PathBuf>) {
-    (disk::blobs(server).into_iter().collect(), disk::staged(server))
+/// Every blob that is on the disk.
+fn stored(server: &Server) -> BTreeSet<PathBuf> {
+    disk::blobs(server).into_iter().collect()
 }
 
 #[tokio::test]
@@ -311,7 +311,7 @@ async fn what_is_refused_leaves_nothing_behind() {
     let admin = server.admin();
     set_quota(&server, "acme", json!({"bytes": 10})).await;
     admin.push_blob(REPOSITORY, "present").await;
-    let before = files(&server);
+    let before = stored(&server);
     // Four do not fit beside the seven; twelve are more than the whole quota.
     for bytes in [b"more".as_slice(), b"twelve bytes"] {
         let digest = Sha256::of(bytes);
@@ -358,7 +358,7 @@ async fn what_is_refused_leaves_nothing_behind() {
         let pulled = admin.get(&format!("/v2/{REPOSITORY}/blobs/{digest}")).await;
         assert_refused(&pulled, 404, "BLOB_UNKNOWN", "what was refused");
     }
-    assert_eq!(files(&server), before);
+    assert_eq!(stored(&server), before);
     assert_eq!(usage(&server, "acme").await, (7, 1));
 }
 

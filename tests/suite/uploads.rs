@@ -199,7 +199,7 @@ async fn sessions_end_and_belong_to_their_repository() {
         assert_refused(&refused, 404, "BLOB_UPLOAD_UNKNOWN", method);
     }
     assert_eq!(admin.send("PATCH", &session, &[], "bytes").await.status, 202, "and it is unharmed");
-    assert_eq!(disk::staged(&server).len(), 1);
+    disk::eventually("one staged file", async || disk::staged(&server).len() == 1).await;
     let cancelled = admin.delete(&session).await;
     assert_eq!((cancelled.status.as_u16(), cancelled.body.len()), (204, 0));
     assert_ended(&admin, &session).await;
