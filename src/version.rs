@@ -20,6 +20,16 @@ const LENGTH_LIMIT: usize = 128;
 #[derive(Clone)]
 pub struct Version(Arc<str>);
 
+/// What stands behind the numbers in a sort key.
+mod key {
+    /// Before a number of a pre-release.
+    pub const NUMBER: u8 = 1;
+    /// Before any other identifier of a pre-release.
+    pub const WORD: u8 = 2;
+    /// In place of a pre-release.
+    pub const RELEASE: u8 = 0xff;
+}
+
 /// Why a text is no version.
 #[derive(Debug, Error, PartialEq, Eq, Clone, Copy)]
 pub enum VersionError {
@@ -46,6 +56,54 @@ impl Version {
     /// Whether the version comes before the release of the same numbers.
     pub fn is_pre_release(&self) -> bool {
         self.0.contains('-')
+    }
+
+    /// Bytes whose order is the order of versions, and that are equal for equal versions: what a database sorts by
+    /// and keeps unique. Fewer than 200. They are stored, so a version never gets another key.
+    ///
+    /// Each number is its count of digits in a byte and the digits. A release ends with [`key::RELEASE`]; the
+    /// identifiers of a pre-release stand in its place: a number behind [`key::NUMBER`], a word between
+    /// [`key::WORD`] and a zero.
+    pub fn sort_key(&self) -> Vec<u8> {
+        let (numbers, pre_release) = self.parts();
+        let mut key = Vec::with_capacity(self.0.len() + 8);
+        let number = |key: &mut Vec<u8>, digits: &str| {
+            key.push(digits.len() as u8);
+            key.extend_from_slice(digits.as_bytes());
+        };
+        for digits in numbers {
+            number(&mut key, digits);
+        }
+        let Some(pre_release) = pre_release else {
+            key.push(key::RELEASE);
+            return key;
+        };
+        for identifier in pre_release.split('.') {
+            if all_digits(identifier) {
+                key.push(key::NUMBER);
+                number(&mut key, identifier);
+            } else {
+                key.push(key::WORD);
+                key.extend_from_slice(identifier.as_bytes());
+                key.push(0);
+            }
+        }
+        key
+    }
+
+    /// The other way to write this version: with the patch when it is left out, without it when it is 0. `None`
+    /// when there is no other, or when it would be too long for a version.
+    pub fn other_spelling(&self) -> Option<Self> {
+        let (numbers, pre_release) = split(&self.0);
+        let numbers = match numbers.matches('.').count() {
+            1 => format!("{numbers}.0"),
+            _ => numbers.strip_suffix(".0")?.to_owned(),
+        };
+        let text = match pre_release {
+            Some(pre_release) => format!("{numbers}-{pre_release}"),
+            None => numbers,
+        };
+        text.parse().ok()
     }
 
     /// Major, minor and patch as they are written, and what stands behind them.
@@ -259,6 +317,7 @@ mod tests {
             for higher in &rising[at + 1..] {
                 assert!(version(lower) < version(higher), "{lower} {higher}");
                 assert!(version(higher) > version(lower), "{lower} {higher}");
+                assert!(version(lower).sort_key() < version(higher).sort_key(), "{lower} {higher}");
             }
         }
         assert!(version("1.0-rc.1").is_pre_release() && !version("1.0").is_pre_release());
@@ -272,8 +331,43 @@ mod tests {
         assert_ne!(version("1.0-a"), version("1.0"));
     }
 
+    #[test]
+    fn the_keys_that_databases_hold() {
+        for (text, key) in [
+            ("1.0", &b"\x011\x010\x010\xff"[..]),
+            ("1.0.0", b"\x011\x010\x010\xff"),
+            ("0.10.203", b"\x010\x0210\x03203\xff"),
+            ("1.0-rc.1", b"\x011\x010\x010\x02rc\0\x01\x011"),
+            ("2.1.0-0.alpha-7.42", b"\x012\x011\x010\x01\x010\x02alpha-7\0\x01\x0242"),
+        ] {
+            assert_eq!(version(text).sort_key(), key, "{text}");
+        }
+        let long = format!("{}.0", "9".repeat(126));
+        assert_eq!(version(&long).sort_key().first(), Some(&126));
+        let many = format!("1.0-{}1", "0.".repeat(61));
+        assert_eq!(version(&many).sort_key().len(), 6 + 62 * 3);
+    }
+
+    #[test]
+    fn the_other_spelling() {
+        for (short, long) in
+            [("1.0", "1.0.0"), ("2.1-rc.1", "2.1.0-rc.1"), ("0.0-a-0.0", "0.0.0-a-0.0"), ("1.10", "1.10.0")]
+        {
+            assert_eq!(version(short).other_spelling().unwrap().as_str(), long);
+            assert_eq!(version(long).other_spelling().unwrap().as_str(), short);
+        }
+        for only in ["1.0.1", "1.0.10", "1.2.3-0.0", &format!("1.{}", "9".repeat(125))] {
+            assert!(version(only).other_spelling().is_none(), "{only}");
+        }
+        let longest = version(&format!("1.{}", "9".repeat(124)));
+        assert_eq!(longest.other_spelling().map(|other| other.as_str().len()), Some(128));
+    }
+
     const GRAMMAR: &str =
         "(0|[1-9][0-9]{0,2})\\.(0|[1-9])(\\.(0|[1-2]))?(-(0|[1-9][0-9]{0,1}|[a-c-]{1,2})(\\.(0|1|a))?)?";
+
+    /// Numbers of any length, words of any letters.
+    const ANY: &str = "(0|[1-9][0-9]{0,30})\\.(0|[1-9][0-9]{0,3})(\\.(0|[1-9]))?(-([0-9A-Za-z-]{1,9})(\\.[0-9A-Za-z-]{1,3}){0,4})?";
 
     proptest! {
         #[test]
@@ -286,6 +380,32 @@ mod tests {
             prop_assert!(sorted[0] <= sorted[1] && sorted[1] <= sorted[2] && sorted[0] <= sorted[2]);
             if sorted[0] == sorted[2] {
                 prop_assert!(sorted[0] == sorted[1] && sorted[1] == sorted[2]);
+            }
+        }
+
+        #[test]
+        fn keys_are_ordered_as_versions_are(a in GRAMMAR, b in GRAMMAR) {
+            let (a, b) = (version(&a), version(&b));
+            prop_assert_eq!(a.sort_key().cmp(&b.sort_key()), a.cmp(&b), "{} {}", a, b);
+        }
+
+        #[test]
+        fn keys_of_any_versions_are_ordered(a in ANY, b in ANY) {
+            if let (Ok(a), Ok(b)) = (a.parse::<Version>(), b.parse::<Version>()) {
+                prop_assert_eq!(a.sort_key().cmp(&b.sort_key()), a.cmp(&b), "{} {}", a, b);
+            }
+        }
+
+        #[test]
+        fn the_other_spelling_is_the_same_version(text in GRAMMAR) {
+            let version = version(&text);
+            let patch_is_zero = version.parts().0[2] == "0";
+            let other = version.other_spelling();
+            prop_assert_eq!(other.is_some(), patch_is_zero);
+            if let Some(other) = other {
+                prop_assert!(other == version && other.as_str() != text);
+                prop_assert_eq!(other.sort_key(), version.sort_key());
+                prop_assert_eq!(other.other_spelling().unwrap().to_string(), text);
             }
         }
 
