@@ -100,6 +100,7 @@ impl App {
         let tokens = token_keys(&meta, config.token_key.as_deref()).await?;
         let limits = Limits {
             max_blob_bytes: config.max_blob_bytes,
+            max_plugin_bytes: config.max_plugin_upload_bytes,
             cache_bytes: config.cache_bytes,
             upload_expiry: config.upload_expiry,
         };

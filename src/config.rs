@@ -102,6 +102,12 @@ pub const SETTINGS: &[Setting] = &[
         "Wrong credentials from one address in a minute that are answered at once; further ones wait a second.",
     ),
     setting("read_only", "true|false", Some("false"), "Refuse every write."),
+    setting(
+        "max_plugin_upload_bytes",
+        "BYTES",
+        Some("52428800"),
+        "The largest package of a plugin that may be uploaded or pushed.",
+    ),
     setting("max_blob_bytes", "BYTES", Some("10737418240"), "The largest blob that may be pushed."),
     setting("cache_bytes", "BYTES", Some("67108864"), "Memory for manifests and small blobs."),
     setting(
@@ -336,6 +342,7 @@ pub struct Config {
     pub address_rate: Option<NonZeroU32>,
     pub failed_logins: u32,
     pub read_only: bool,
+    pub max_plugin_upload_bytes: u64,
     pub max_blob_bytes: u64,
     pub cache_bytes: u64,
     pub upload_expiry: Duration,
@@ -368,6 +375,7 @@ impl Resolution {
             address_rate: self.checked("address_rate", "a number above 0", |text| text.parse().ok())?,
             failed_logins: self.required("failed_logins", "a number")?,
             read_only: self.required("read_only", "true or false")?,
+            max_plugin_upload_bytes: self.required("max_plugin_upload_bytes", "a number of bytes")?,
             max_blob_bytes: self.required("max_blob_bytes", "a number of bytes")?,
             cache_bytes: self.required("cache_bytes", "a number of bytes")?,
             upload_expiry: Duration::from_secs(self.required("upload_expiry", "a number of seconds")?),

@@ -28,6 +28,11 @@ impl RepositoryName {
     pub fn catalog(&self) -> &str {
         self.0.split_once('/').map_or(&*self.0, |(catalog, _)| catalog)
     }
+
+    /// Everything behind the catalog: of a plugin, its id.
+    pub fn without_catalog(&self) -> &str {
+        self.0.split_once('/').map_or("", |(_, rest)| rest)
+    }
 }
 
 /// Why a text is no repository name.

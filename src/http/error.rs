@@ -11,6 +11,7 @@ use super::query::QueryError;
 use super::reply::{Freshness, Reply};
 use super::route::RouteError;
 use crate::access::Rule;
+use crate::digest::Digest;
 use crate::meta::{CatalogRefusal, TagRefusal};
 use crate::registry::{Fault, Refusal, RegistryError};
 use crate::staging::SourceError;
@@ -98,6 +99,8 @@ impl From<RouteError> for ApiError {
 
 /// Longest message: what a client sent may be quoted in it.
 const MESSAGE_LIMIT: usize = 500;
+/// Most findings that a refusal lists.
+const LISTED_FINDINGS: usize = 1000;
 /// Most digests that a refusal lists.
 const LISTED_DIGESTS: usize = 100;
 
@@ -331,6 +334,32 @@ fn refusal_row(refusal: &Refusal) -> Row {
         Refusal::Tag { tag, refusal: TagRefusal::Kept { rule, now } } => {
             let detail = json!({ "rule": rule.code(), "tag": tag.as_str(), "digest": now.to_string() });
             told(S::FORBIDDEN, "DENIED").rule(rule.code()).detail(detail)
+        }
+        Refusal::Tag { tag, refusal } => {
+            let detail = json!({ "rule": refusal.code(), "tag": tag.as_str() });
+            told(S::FORBIDDEN, "DENIED").rule(refusal.code()).detail(detail)
+        }
+        Refusal::Denied(rule) => ApiError::Denied(*rule).row(),
+        Refusal::PackageTooLarge { .. } => told(S::PAYLOAD_TOO_LARGE, "SIZE_INVALID").rule("package_too_large"),
+        Refusal::Package(findings) => {
+            let listed = &findings[..findings.len().min(LISTED_FINDINGS)];
+            let told = told(S::BAD_REQUEST, "MANIFEST_INVALID").rule("package_invalid");
+            told.detail(json!({ "findings": listed }))
+        }
+        Refusal::VersionTaken { version, package, manifest, ours } => {
+            let detail = json!({
+                "rule": "version_immutable",
+                "tag": version.as_str(),
+                "digest": Digest::from(*manifest).to_string(),
+                "package": Digest::from(*package).to_string(),
+                "refused": Digest::from(*ours).to_string(),
+            });
+            told(S::FORBIDDEN, "DENIED").rule("version_immutable").detail(detail)
+        }
+        Refusal::Blocked { digest, reason } => {
+            let digest = Digest::from(*digest).to_string();
+            let detail = json!({ "rule": "blocked", "digest": digest, "reason": reason });
+            told(S::FORBIDDEN, "DENIED").rule("blocked").detail(detail)
         }
         Refusal::Catalog(CatalogRefusal::Unknown) => ApiError::Denied(Rule::NotAMember).row(),
         Refusal::Catalog(CatalogRefusal::Bytes { limit }) => {

@@ -99,9 +99,10 @@ fn tag_change(event: &Event) -> Option<TagChange> {
     let (change, digest, previous) = match &event.change {
         Change::TagSet { digest, previous, .. } => ("set", digest, previous.as_ref()),
         Change::TagDeleted { digest, .. } => ("deleted", digest, None),
-        Change::ManifestPushed { .. } | Change::ManifestDeleted { .. } | Change::BlobDeleted { .. } => {
-            return None;
-        }
+        Change::VersionChanged { .. }
+        | Change::ManifestPushed { .. }
+        | Change::ManifestDeleted { .. }
+        | Change::BlobDeleted { .. } => return None,
     };
     Some(TagChange {
         sequence: event.sequence,

@@ -7,16 +7,18 @@ use async_trait::async_trait;
 use uuid::Uuid;
 
 use super::{
-    AuditEntry, AuditRecord, BlobRecord, CatalogRefusal, CreateToken, DeleteOrganisation, Event, Holder,
-    ImmutableTags, KeyRecord, ManifestRecord, MetaError, MetaStore, MountBlob, MountSource, NewManifest,
-    Organisation, OrganisationChange, Page, PutManifest, Referrer, TagWrite, TokenRecord, Upload,
-    WriteOrganisation, WriteTags,
+    AuditEntry, AuditRecord, BlobRecord, Block, CatalogRefusal, CreateToken, DeleteOrganisation, Enabled, Event,
+    Facets, Holder, ImmutableTags, KeyRecord, ManifestRecord, MetaError, MetaStore, MountBlob, MountSource,
+    NewEnablement, NewManifest, Organisation, OrganisationChange, PackageFile, Page, PluginChange, PluginQuery,
+    PluginRecord, PluginStore, PutManifest, Referrer, SetBlock, SetEnablement, TagWrite, TokenRecord, Upload,
+    Which, WriteOrganisation, WriteTags,
 };
 use crate::access::{Actor, ReadScope};
 use crate::digest::{Digest, Sha256};
 use crate::fault::Fault;
 use crate::name::{RepositoryName, Tag};
 use crate::staging::Checkpoint;
+use crate::version::Version;
 
 /// Passes calls through, except while a fault is switched on.
 pub struct FaultyMeta {
@@ -42,10 +44,10 @@ impl FaultyMeta {
 
 /// Every method of the trait in the same way; `missing_trait_methods` sees to it that none is left out.
 macro_rules! pass_through {
-    ($(fn $name:ident($($argument:ident: $kind:ty),*) -> $output:ty;)*) => {
+    ($implemented:ident: $(fn $name:ident($($argument:ident: $kind:ty),*) -> $output:ty;)*) => {
         #[async_trait]
         #[deny(clippy::missing_trait_methods)]
-        impl MetaStore for FaultyMeta {
+        impl $implemented for FaultyMeta {
             $(async fn $name(&self, $($argument: $kind),*) -> Result<$output, MetaError> {
                 self.fails(Fault::Before)?;
                 let output = self.inner.$name($($argument),*).await?;
@@ -56,7 +58,25 @@ macro_rules! pass_through {
     };
 }
 
-pass_through! {
+pass_through! { PluginStore:
+    fn plugins(query: &PluginQuery) -> Page<PluginRecord>;
+    fn plugin_facets(query: &PluginQuery) -> Facets;
+    fn plugin_versions(repository: &RepositoryName, below: Option<&Version>, limit: usize) -> Page<PluginRecord>;
+    fn plugin(repository: &RepositoryName, which: &Which) -> Option<PluginRecord>;
+    fn plugin_by_id(id: Uuid) -> Option<PluginRecord>;
+    fn package_files(package: &Sha256) -> Vec<PackageFile>;
+    fn package_file(package: &Sha256, path: &str) -> Option<PackageFile>;
+    fn change_plugin(id: Uuid, change: PluginChange, actor: &Actor) -> Option<PluginRecord>;
+    fn set_enablement(organisation: &str, new: NewEnablement, actor: &Actor) -> SetEnablement;
+    fn delete_enablement(organisation: &str, plugin: &RepositoryName, actor: &Actor) -> bool;
+    fn enablements(organisation: &str) -> Vec<Enabled>;
+    fn block(digest: Sha256, reason: &str, actor: &Actor) -> SetBlock;
+    fn unblock(digest: &Sha256, actor: &Actor) -> bool;
+    fn blocks(after: Option<Sha256>, limit: usize) -> Page<Block>;
+    fn blocked_digests() -> Vec<(Sha256, Arc<str>)>;
+}
+
+pass_through! { MetaStore:
     fn probe() -> ();
     fn blob(repository: &RepositoryName, digest: &Digest) -> Option<BlobRecord>;
     fn link_blob(repository: &RepositoryName, blob: BlobRecord, upload: Option<Uuid>, actor: &Actor) -> Result<(), CatalogRefusal>;

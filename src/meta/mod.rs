@@ -6,10 +6,12 @@ mod audit;
 pub mod faulty;
 pub mod migrate;
 mod organisations;
+mod plugin_store;
 pub mod sqlite;
 mod tag_writes;
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use async_trait::async_trait;
@@ -21,6 +23,7 @@ use crate::digest::{Digest, Digests, Sha256};
 use crate::manifest::Manifest;
 use crate::name::{RepositoryName, Tag};
 use crate::staging::Checkpoint;
+use crate::version::Version;
 
 /// Manifests of this type make their repository a plugin, and its version tags immutable.
 pub use crate::package::ARTIFACT_TYPE as PLUGIN_ARTIFACT_TYPE;
@@ -30,6 +33,10 @@ pub use self::api_tokens::{CreateToken, TokenRecord};
 pub use self::audit::{AuditEntry, AuditRecord, Outcome};
 pub use self::organisations::{
     CatalogRefusal, DeleteOrganisation, Organisation, OrganisationChange, Quota, Usage, WriteOrganisation,
+};
+pub use self::plugin_store::{
+    BLOCKED, Block, Choice, Deprecation, ENABLEMENTS, Enabled, Enablement, Facets, Findable, LATEST, NewEnablement,
+    NewPlugin, PackageFile, PluginChange, PluginQuery, PluginRecord, PluginStore, SetBlock, SetEnablement, Which,
 };
 pub use self::tag_writes::{
     ImmutableTags, TagCondition, TagRefusal, TagRule, TagWrite, TagWriteRefusal, WriteTags,
@@ -60,7 +67,7 @@ pub use self::tag_writes::{
 ///     Every such change, and every other of an organisation that is there, raises the access version.
 /// 12. Every change tells the audit log about itself in its own transaction; the log only grows.
 #[async_trait]
-pub trait MetaStore: Send + Sync + 'static {
+pub trait MetaStore: PluginStore {
     /// Answers when the store can answer.
     async fn probe(&self) -> Result<(), MetaError>;
 
@@ -339,6 +346,10 @@ pub struct NewManifest {
     pub digests: Digests,
     pub size: u64,
     pub manifest: Manifest,
+    /// Blobs to be linked in the same transaction, of those that it refers to.
+    pub blobs: Vec<BlobRecord>,
+    /// The plugin that it is. Its version is among the tags.
+    pub plugin: Option<Arc<NewPlugin>>,
     pub tags: Vec<Tag>,
     /// What has to hold for each of the tags before any of them is written.
     pub condition: TagCondition,
@@ -360,6 +371,20 @@ pub enum MountBlob {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum PutManifest {
     Stored,
+    /// The version of the plugin is there with this very package, under this or another manifest. Nothing was
+    /// written.
+    Present,
+    /// The version of the plugin is there with another package, or in another spelling.
+    VersionTaken {
+        version: Version,
+        package: Sha256,
+        manifest: Sha256,
+    },
+    /// It is blocked, or something in it is.
+    Blocked {
+        digest: Sha256,
+        reason: String,
+    },
     /// These are not in the repository.
     Missing(Vec<Digest>),
     /// A descriptor says another size than the bytes have.
@@ -415,6 +440,8 @@ pub struct Event {
 /// What changed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Change {
+    /// The state of a plugin's version.
+    VersionChanged { tag: Tag, digest: Sha256 },
     ManifestPushed { digest: Sha256 },
     ManifestDeleted { digest: Sha256 },
     TagSet { tag: Tag, digest: Sha256, previous: Option<Sha256> },

@@ -35,6 +35,22 @@ pub enum TagRefusal {
     Moved { now: Option<Digest> },
     /// It points to `now`, or did until it was deleted, and stays there.
     Kept { rule: TagRule, now: Digest },
+    /// In a repository of a plugin a version names nothing but the plugin of that version.
+    NotThisVersion,
+    /// `latest` of a plugin follows its versions.
+    Follows,
+}
+
+impl TagRefusal {
+    /// The stable code.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Moved { .. } => "tag_moved",
+            Self::Kept { rule, .. } => rule.code(),
+            Self::NotThisVersion => "not_this_version",
+            Self::Follows => "latest_follows",
+        }
+    }
 }
 
 /// What keeps a tag where it is.

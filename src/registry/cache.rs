@@ -41,6 +41,8 @@ struct Stamps {
     repositories: [AtomicU64; 1024],
     /// Raised by every deletion anywhere.
     deletions: AtomicU64,
+    /// Raised by every write that lists of plugins may show.
+    plugins: AtomicU64,
 }
 
 impl Stamps {
@@ -80,6 +82,7 @@ impl Cache {
             stamps: Stamps {
                 repositories: [const { AtomicU64::new(0) }; 1024],
                 deletions: AtomicU64::new(0),
+                plugins: AtomicU64::new(0),
             },
             counters,
         }
@@ -88,6 +91,25 @@ impl Cache {
     /// To be called after a tag of the repository was written and before that is acknowledged.
     pub(super) fn tag_written(&self, repository: &RepositoryName) {
         self.stamps.of(repository).fetch_add(1, Ordering::SeqCst);
+        self.plugin_written();
+    }
+
+    /// To be called after a write that may have moved tags anywhere.
+    pub(super) fn everything_changed(&self) {
+        for stamp in &self.stamps.repositories {
+            stamp.fetch_add(1, Ordering::SeqCst);
+        }
+        self.plugin_written();
+    }
+
+    /// To be called after what lists and plans show of plugins was written and before that is acknowledged.
+    pub(super) fn plugin_written(&self) {
+        self.stamps.plugins.fetch_add(1, Ordering::SeqCst);
+    }
+
+    /// Raised by every write that lists and plans may show.
+    pub(super) fn plugins(&self) -> u64 {
+        self.stamps.plugins.load(Ordering::SeqCst)
     }
 
     /// To be called after something of the repository was deleted and before that is acknowledged.

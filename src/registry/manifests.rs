@@ -3,6 +3,7 @@
 use bytes::Bytes;
 use tokio::task::spawn_blocking;
 
+use super::plugins::version_tag;
 use super::{Fault, Refusal, Registry, RegistryError};
 use crate::access::Requester;
 use crate::digest::{Algorithm, Digest};
@@ -10,6 +11,7 @@ use crate::manifest::{self, Manifest};
 use crate::media_type::MediaType;
 use crate::meta::{NewManifest, PutManifest, TagCondition};
 use crate::name::{Reference, RepositoryName, Tag};
+use crate::package::ARTIFACT_TYPE;
 use crate::staging::Staged;
 
 /// A manifest that came in.
@@ -54,16 +56,28 @@ impl Registry {
             Reference::Digest(_) => {}
             Reference::Tag(tag) => tags.push(tag),
         }
-        let parse = spawn_blocking(move || Manifest::parse(&bytes, content_type.as_ref()));
+        let parsed = bytes.clone();
+        let parse = spawn_blocking(move || Manifest::parse(&parsed, content_type.as_ref()));
         let parsed = parse.await.map_err(|error| Fault::Staging(std::io::Error::other(error)))?;
         let manifest = parsed.map_err(Refusal::Manifest)?;
         let subject = manifest.subject;
 
+        let mut plugin = None;
+        if manifest.artifact_type.as_deref() == Some(ARTIFACT_TYPE) {
+            let read = self.read_artifact(&repository, &bytes, &tags).await?;
+            let version = version_tag(&read.new.version)?;
+            if !tags.contains(&version) {
+                tags.push(version);
+            }
+            plugin = Some(read.new.into());
+        }
         let new = NewManifest {
             repository: repository.clone(),
             digests: *staged.digests(),
             size: staged.size(),
             manifest,
+            blobs: Vec::new(),
+            plugin,
             tags,
             condition,
             may_move: self.policy.may_move_tags(&requester.caller, &repository),
@@ -71,25 +85,30 @@ impl Registry {
         };
         // Asked before the bytes are stored, so that a refused manifest leaves nothing behind; the
         // transaction below asks again, and its answer counts.
-        stored(self.meta.check_manifest(&new).await?)?;
+        stored(self.meta.check_manifest(&new).await?, &new)?;
         self.blobs.put(&staged).await?;
-        let outcome = self.meta.put_manifest(new).await;
+        let outcome = self.meta.put_manifest(new.clone()).await;
         // Also when it failed: an answer that was lost may stand for a write that was done.
         self.cache.tag_written(&repository);
-        stored(outcome?)?;
+        stored(outcome?, &new)?;
         Ok(PushedManifest { digest: computed, subject })
     }
 
-    async fn stage_manifest(&self, bytes: Bytes, algorithm: Algorithm) -> Result<Staged, RegistryError> {
+    pub(super) async fn stage_manifest(&self, bytes: Bytes, algorithm: Algorithm) -> Result<Staged, RegistryError> {
         let mut intake = self.staging.begin(algorithm, manifest::SIZE_LIMIT as u64).await?;
         intake.write(bytes).await?;
         Ok(intake.finish(algorithm).await?)
     }
 }
 
-fn stored(outcome: PutManifest) -> Result<(), Refusal> {
+pub(super) fn stored(outcome: PutManifest, new: &NewManifest) -> Result<(), Refusal> {
     match outcome {
-        PutManifest::Stored => Ok(()),
+        PutManifest::Stored | PutManifest::Present => Ok(()),
+        PutManifest::VersionTaken { version, package, manifest } => {
+            let ours = new.plugin.as_ref().map_or(new.digests.sha256, |plugin| plugin.package);
+            Err(Refusal::VersionTaken { version, package, manifest, ours })
+        }
+        PutManifest::Blocked { digest, reason } => Err(Refusal::Blocked { digest, reason }),
         PutManifest::Missing(digests) => Err(Refusal::ManifestReferences(digests)),
         PutManifest::WrongSize { digest, declared, actual } => {
             Err(Refusal::DescriptorSize { digest, declared, actual })

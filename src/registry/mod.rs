@@ -2,12 +2,15 @@
 
 mod api_tokens;
 mod audit;
+mod blocked;
 mod cache;
 mod catalogs;
 mod delete;
 mod list;
 mod manifests;
 mod mount;
+mod packages;
+mod plugins;
 mod pull;
 mod sessions;
 mod sweep;
@@ -19,22 +22,27 @@ use std::time::Duration;
 
 use metrics::Counter;
 use thiserror::Error;
+use tokio::sync::Semaphore;
 
-use crate::access::Policy;
+use crate::access::{Policy, Rule};
 use crate::blob::{BlobError, BlobStore};
 use crate::digest::{Digest, Sha256};
 use crate::manifest::ManifestError;
 use crate::meta::{AccessChanges, CatalogRefusal, MetaError, MetaStore, TagRefusal, TagRule};
 use crate::name::Tag;
+use crate::package::{Finding, Severity};
 use crate::staging::{SourceError, Staging, StagingError};
 use crate::token::TokenError;
+use crate::version::Version;
 
 pub use self::api_tokens::{MadeToken, NewToken};
 pub use self::list::PAGE_LIMIT;
 pub use self::manifests::{ManifestPush, PushedManifest};
+pub use self::plugins::{PluginUpload, UploadedPlugin};
 pub use self::pull::{Found, FoundManifest, Immutable};
 pub use self::upload::{ChunkRange, SessionOf};
 
+use self::blocked::Blocked;
 use self::cache::Cache;
 use self::catalogs::Catalogs;
 use self::sessions::Sessions;
@@ -43,6 +51,8 @@ use self::sessions::Sessions;
 #[derive(Debug, Clone, Copy)]
 pub struct Limits {
     pub max_blob_bytes: u64,
+    /// Most bytes of a plugin's package.
+    pub max_plugin_bytes: u64,
     /// Memory for manifests and small blobs, in bytes.
     pub cache_bytes: u64,
     /// How long an upload session may rest.
@@ -74,6 +84,9 @@ pub struct Registry {
     catalogs: Catalogs,
     changes: Arc<AccessChanges>,
     sessions: Sessions,
+    blocked: Blocked,
+    /// Packages that may be read at the same time.
+    readers: Semaphore,
 }
 
 impl Registry {
@@ -97,6 +110,8 @@ impl Registry {
             catalogs: Catalogs::default(),
             changes,
             sessions: Sessions::default(),
+            blocked: Blocked::default(),
+            readers: Semaphore::new(packages::READERS),
         }
     }
 
@@ -151,6 +166,28 @@ pub enum Refusal {
     Tag { tag: Tag, refusal: TagRefusal },
     #[error("{}", told_catalog(.0))]
     Catalog(CatalogRefusal),
+    #[error("this credential does not allow that here")]
+    Denied(Rule),
+    #[error("a plugin's package may have at most {limit} bytes here")]
+    PackageTooLarge { limit: u64 },
+    #[error("{}", told_package(.0))]
+    Package(Vec<Finding>),
+    #[error(
+        "version {version} is published with the package {package} (manifest {manifest}), and this is {ours}; \
+         publish the change as another version"
+    )]
+    VersionTaken { version: Version, package: Sha256, manifest: Sha256, ours: Sha256 },
+    #[error("{digest} is blocked: {reason}")]
+    Blocked { digest: Sha256, reason: String },
+}
+
+fn told_package(findings: &[Finding]) -> String {
+    let mut errors = findings.iter().filter(|finding| finding.severity == Severity::Error);
+    match (errors.next(), errors.count()) {
+        (None, _) => "the package is refused".to_owned(),
+        (Some(first), 0) => format!("the package is refused: {}", first.message),
+        (Some(first), more) => format!("the package is refused: {}; and {more} more", first.message),
+    }
 }
 
 /// Why a tag was not written, for people.
@@ -163,6 +200,12 @@ pub fn tag_refusal(tag: &Tag, refusal: &TagRefusal) -> String {
         }
         TagRefusal::Kept { rule: TagRule::Immutable, now } => {
             format!("a rule of the catalog makes the tag {tag} immutable, and it is {now}")
+        }
+        TagRefusal::NotThisVersion => {
+            format!("{tag} is a version, and the manifest is not the plugin of that version")
+        }
+        TagRefusal::Follows => {
+            format!("{tag} follows the versions of the plugin; disable or yank one to move it")
         }
         TagRefusal::Kept { rule: TagRule::CreateOnly, now } => {
             format!("this credential may create tags and not move them, and {tag} points to {now}")

@@ -22,7 +22,11 @@ impl Registry {
             None => MountSource::Scope(scope),
         };
         match self.meta.mount_blob(repository, digest, source, &requester.actor()).await? {
-            MountBlob::Mounted(_) => Ok(true),
+            MountBlob::Mounted(blob) => {
+                // A link leads to nothing while it is blocked, but who pushes should hear of it here.
+                self.check_blocked(&blob.digests.sha256).await?;
+                Ok(true)
+            }
             MountBlob::Absent => Ok(false),
             MountBlob::Refused(refusal) => Err(Refusal::Catalog(refusal).into()),
         }

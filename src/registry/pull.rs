@@ -44,7 +44,9 @@ impl Registry {
         digest: &Digest,
     ) -> Result<Option<Found>, RegistryError> {
         let record = self.cache.blob(repository, digest, self.meta.blob(repository, digest)).await?;
-        Ok(record.map(|record| Found { digest: *digest, sha256: record.digests.sha256, size: record.size }))
+        let Some(record) = record else { return Ok(None) };
+        self.check_blocked(&record.digests.sha256).await?;
+        Ok(Some(Found { digest: *digest, sha256: record.digests.sha256, size: record.size }))
     }
 
     /// A manifest of a repository, by tag or digest.
@@ -64,14 +66,14 @@ impl Registry {
             }
         };
         let record: Option<Arc<ManifestRecord>> = record.map_err(Fault::Meta)?;
-        Ok(record.map(|record| {
-            let digest = match reference {
-                Reference::Digest(digest) => *digest,
-                Reference::Tag(_) => record.digest(),
-            };
-            let found = Found { digest, sha256: record.digests.sha256, size: record.size };
-            FoundManifest { found, record }
-        }))
+        let Some(record) = record else { return Ok(None) };
+        self.check_blocked(&record.digests.sha256).await?;
+        let digest = match reference {
+            Reference::Digest(digest) => *digest,
+            Reference::Tag(_) => record.digest(),
+        };
+        let found = Found { digest, sha256: record.digests.sha256, size: record.size };
+        Ok(Some(FoundManifest { found, record }))
     }
 
     /// Bytes by their digest alone: found only through a repository that the caller may read (P3).
@@ -92,6 +94,9 @@ impl Registry {
         let acceptable =
             |holder: &Holder| self.policy.may(caller, Action::Pull, &holder.repository) == Verdict::Allowed;
         let holder = self.cache.holder(digest, acceptable, read).await.map_err(Fault::Meta)?;
+        if holder.is_some() {
+            self.check_blocked(digest).await?;
+        }
         Ok(holder.map(|holder| Immutable {
             public: public(&holder),
             found: Found { digest: Digest::Sha256(*digest), sha256: *digest, size: holder.size },

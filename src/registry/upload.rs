@@ -132,6 +132,7 @@ impl Registry {
         upload: Option<Uuid>,
     ) -> Result<(), RegistryError> {
         // Asked before the bytes are stored; the transaction below asks again, and its answer counts.
+        self.check_blocked(&staged.digests().sha256).await?;
         self.check_room(repository, staged.size(), Some(&staged.digests().sha256)).await?;
         self.blobs.put(staged).await?;
         // Had the file been damaged, the store has replaced it.
@@ -262,7 +263,7 @@ impl Registry {
     }
 }
 
-fn check_digest(staged: &Staged, asked: &Digest) -> Result<(), Refusal> {
+pub(super) fn check_digest(staged: &Staged, asked: &Digest) -> Result<(), Refusal> {
     let computed = staged.digests().get(asked.algorithm());
     match computed {
         Some(computed) if computed == *asked => Ok(()),

@@ -11,7 +11,7 @@ use crate::http::error::ApiError;
 use crate::http::problem::Finding;
 use crate::http::reply::{Freshness, Reply};
 use crate::http::request_body::RequestBody;
-use crate::meta::{ImmutableTags, TagCondition, TagRefusal, TagWrite, TagWriteRefusal, WriteTags};
+use crate::meta::{ImmutableTags, TagCondition, TagWrite, TagWriteRefusal, WriteTags};
 use crate::name::{RepositoryName, Tag};
 use crate::registry::{Registry, tag_refusal};
 
@@ -73,10 +73,7 @@ fn finding(place: usize, write: &TagWrite, refusal: &TagWriteRefusal) -> Finding
             Finding::new("manifest_unknown", format!("/{place}/digest"), detail)
         }
         TagWriteRefusal::Tag(refusal) => {
-            let code = match refusal {
-                TagRefusal::Moved { .. } => "tag_moved",
-                TagRefusal::Kept { rule, .. } => rule.code(),
-            };
+            let code = refusal.code();
             let detail = format!("{repository}: {}", tag_refusal(tag, refusal));
             Finding::new(code, format!("/{place}"), detail)
         }

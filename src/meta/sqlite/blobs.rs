@@ -41,7 +41,7 @@ fn record(row: &Row<'_>) -> rusqlite::Result<BlobRecord> {
 }
 
 /// Whether some repository of the catalog links it already, so that it counts no more.
-fn is_counted(db: &Connection, catalog: &str, sha256: &Sha256) -> rusqlite::Result<bool> {
+pub(super) fn is_counted(db: &Connection, catalog: &str, sha256: &Sha256) -> rusqlite::Result<bool> {
     db.prepare_cached("SELECT 1 FROM blob_links WHERE sha256 = ?1 AND catalog = ?2 LIMIT 1")?
         .exists((sha256.0, catalog))
 }

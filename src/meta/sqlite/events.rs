@@ -25,6 +25,14 @@ impl<'a> Log<'a> {
         Self { repository, actor, changes: Vec::new() }
     }
 
+    pub(super) fn repository(&self) -> &'a RepositoryName {
+        self.repository
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.changes.is_empty()
+    }
+
     pub(super) fn add(&mut self, change: Change) {
         self.changes.push(change);
     }
@@ -70,6 +78,7 @@ fn columns(change: &Change) -> (&'static str, Option<&str>, Sha256, Option<Sha25
         Change::TagSet { tag, digest, previous } => ("tag_set", Some(tag.as_str()), *digest, *previous),
         Change::TagDeleted { tag, digest } => ("tag_deleted", Some(tag.as_str()), *digest, None),
         Change::BlobDeleted { digest } => ("blob_deleted", None, *digest, None),
+        Change::VersionChanged { tag, digest } => ("version_changed", Some(tag.as_str()), *digest, None),
     }
 }
 
@@ -81,6 +90,7 @@ fn told(repository: &RepositoryName, change: &Change) -> (&'static str, String) 
         Change::TagSet { tag, digest, .. } => ("tag.set", format!("{repository}:{tag}@{digest}")),
         Change::TagDeleted { tag, digest } => ("tag.delete", format!("{repository}:{tag}@{digest}")),
         Change::BlobDeleted { digest } => ("blob.delete", format!("{repository}@{digest}")),
+        Change::VersionChanged { tag, digest } => ("version.change", format!("{repository}:{tag}@{digest}")),
     }
 }
 
@@ -102,7 +112,8 @@ pub(super) fn of_tag(
 ) -> rusqlite::Result<Page<Event>> {
     let mut statement = db.prepare_cached(
         "SELECT sequence, kind, repository, tag, digest, previous, actor, at FROM events
-         WHERE repository = ?1 AND tag = ?2 AND sequence < ?3 ORDER BY sequence DESC LIMIT ?4",
+         WHERE repository = ?1 AND tag = ?2 AND sequence < ?3 AND kind <> 'version_changed'
+         ORDER BY sequence DESC LIMIT ?4",
     )?;
     let before = before.and_then(|before| i64::try_from(before).ok()).unwrap_or(i64::MAX);
     let most = limit.saturating_add(1);
@@ -124,6 +135,7 @@ fn event(row: &Row<'_>) -> rusqlite::Result<Event> {
         }
         "tag_deleted" => Change::TagDeleted { tag: tag()?, digest },
         "blob_deleted" => Change::BlobDeleted { digest },
+        "version_changed" => Change::VersionChanged { tag: tag()?, digest },
         _ => return Err(damaged("a kind of event")),
     };
     Ok(Event {

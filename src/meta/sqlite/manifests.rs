@@ -8,15 +8,15 @@ use rusqlite::{Connection, OptionalExtension};
 use super::events::Log;
 use super::rows::{self, damaged, millis, size};
 use super::tag_rules::Rules;
-use super::{blobs, organisations, repositories, tags};
+use super::{blobs, blocks, organisations, plugin_versions, repositories, tags};
 use crate::access::Actor;
 use crate::digest::{Digest, Sha256};
 use crate::manifest::{ManifestReference, Target};
 use crate::meta::{
-    Change, ManifestRecord, NewManifest, Page, PutManifest, REFERRERS_PAGE, REFERRERS_PAGE_BYTES, Referrer,
-    Usage,
+    BlobRecord, Change, LATEST, ManifestRecord, NewManifest, Page, PutManifest, REFERRERS_PAGE,
+    REFERRERS_PAGE_BYTES, Referrer, TagRefusal, Usage,
 };
-use crate::name::RepositoryName;
+use crate::name::{RepositoryName, Tag};
 
 pub(super) fn find(
     db: &Connection,
@@ -42,11 +42,16 @@ fn resolve(
     db: &Connection,
     repository: Option<i64>,
     references: &[ManifestReference],
+    coming: &[BlobRecord],
 ) -> rusqlite::Result<Result<Vec<Sha256>, PutManifest>> {
     let mut targets = Vec::with_capacity(references.len());
     let mut missing = Vec::new();
     for reference in references {
+        let comes = |blob: &&BlobRecord| Digest::from(blob.digests.sha256) == reference.digest;
         let found = match (repository, reference.target) {
+            (_, Target::Blob) if let Some(blob) = coming.iter().find(comes) => {
+                Some((blob.digests.sha256, blob.size))
+            }
             (None, _) => None,
             (Some(id), Target::Blob) => {
                 blobs::find_in(db, id, &reference.digest)?.map(|blob| (blob.digests.sha256, blob.size))
@@ -71,24 +76,44 @@ fn resolve(
 fn decide(db: &Connection, new: &NewManifest) -> rusqlite::Result<Result<Vec<Sha256>, PutManifest>> {
     let NewManifest { repository, tags, condition, may_move, .. } = new;
     let (id, digest) = (repositories::find(db, repository)?, new.digests.sha256);
+    if let Some(refusal) = blocks::refusal(db, new)? {
+        return Ok(Err(refusal));
+    }
+    if let Some(plugin) = &new.plugin
+        && let Some(answer) = plugin_versions::decide(db, id, plugin, &digest)?
+    {
+        return Ok(Err(answer));
+    }
     let more = Usage { bytes: added(db, new)?, repositories: id.is_none().into() };
     if let Err(refusal) = organisations::admit(db, repository.catalog(), more)? {
         return Ok(Err(PutManifest::Catalog(refusal)));
     }
     let rules = Rules::of(db, repository.catalog())?;
+    let version = new.plugin.as_ref().map(|plugin| &plugin.version);
     for tag in tags {
-        let refusal = tags::refusal(db, &rules, repository, tag, &digest, condition, *may_move)?;
+        let refusal = match plugin_versions::tag_refusal(db, id, version, tag)? {
+            // A push to `latest` is one of the version; what `latest` names then is decided there.
+            Some(TagRefusal::Follows) if version.is_some() => {
+                tags::unless_it_holds(condition, tags::find(db, repository, tag)?.as_ref())
+            }
+            Some(refusal) => Some(refusal),
+            None => tags::refusal(db, &rules, repository, tag, &digest, condition, *may_move)?,
+        };
         if let Some(refusal) = refusal {
             return Ok(Err(PutManifest::Tag { tag: tag.clone(), refusal }));
         }
     }
-    resolve(db, id, &new.manifest.references)
+    resolve(db, id, &new.manifest.references, &new.blobs)
 }
 
 /// The bytes by which the catalog grows.
 fn added(db: &Connection, new: &NewManifest) -> rusqlite::Result<u64> {
-    let counted = is_counted(db, new.repository.catalog(), &new.digests.sha256)?;
-    Ok(if counted { 0 } else { new.size })
+    let catalog = new.repository.catalog();
+    let mut bytes = if is_counted(db, catalog, &new.digests.sha256)? { 0 } else { new.size };
+    for blob in &new.blobs {
+        bytes += if blobs::is_counted(db, catalog, &blob.digests.sha256)? { 0 } else { blob.size };
+    }
+    Ok(bytes)
 }
 
 /// Whether some repository of the catalog has the manifest already, so that it counts no more.
@@ -106,6 +131,11 @@ pub(super) fn put(db: &Connection, new: &NewManifest) -> rusqlite::Result<PutMan
         Ok(targets) => targets,
         Err(refused) => return Ok(refused),
     };
+    for blob in &new.blobs {
+        if let Err(refusal) = blobs::link(db, &new.repository, blob, None, &new.actor)? {
+            return Ok(PutManifest::Catalog(refusal));
+        }
+    }
     let id = match repositories::find_or_make(db, &new.repository, added(db, new)?)? {
         Ok(id) => id,
         Err(refusal) => return Ok(PutManifest::Catalog(refusal)),
@@ -119,10 +149,18 @@ pub(super) fn put(db: &Connection, new: &NewManifest) -> rusqlite::Result<PutMan
         db.prepare_cached("UPDATE manifests SET sha512 = ?3 WHERE repository = ?1 AND sha256 = ?2")?
             .execute((id, digest.0, sha512.as_slice()))?;
     }
-    for tag in &new.tags {
+    let follows = |tag: &&Tag| new.plugin.is_some() && tag.as_str() == LATEST;
+    for tag in new.tags.iter().filter(|tag| !follows(tag)) {
         let previous = tags::set(db, id, tag, &digest)?;
         if previous != Some(digest) {
             log.add(Change::TagSet { tag: tag.clone(), digest, previous });
+        }
+    }
+    if let Some(plugin) = &new.plugin {
+        let made = plugin_versions::publish(db, id, &digest, plugin)?;
+        plugin_versions::refresh(db, id, &mut log)?;
+        if !made && log.is_empty() {
+            return Ok(PutManifest::Present);
         }
     }
     log.write(db)?;
@@ -174,12 +212,14 @@ pub(super) fn delete(
     for tag in tags::delete_all_of(db, repository, id, &digest)? {
         log.add(Change::TagDeleted { tag, digest });
     }
+    plugin_versions::withdraw_manifest(db, id, &digest)?;
     db.prepare_cached("DELETE FROM manifests WHERE repository = ?1 AND sha256 = ?2")?
         .execute((id, digest.0))?;
     if !is_counted(db, repository.catalog(), &digest)? {
         organisations::count(db, repository.catalog(), -size(manifest.size)?, 0)?;
     }
     log.add(Change::ManifestDeleted { digest });
+    plugin_versions::refresh(db, id, &mut log)?;
     log.write(db)?;
     repositories::forget_if_empty(db, repository, id)?;
     Ok(true)

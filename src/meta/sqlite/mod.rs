@@ -3,10 +3,15 @@
 mod api_tokens;
 mod audit;
 mod blobs;
+mod blocks;
+mod enablements;
 mod events;
 mod keys;
 mod manifests;
 mod organisations;
+mod plugin_lists;
+mod plugin_store;
+mod plugin_versions;
 mod repositories;
 mod rows;
 mod tag_rules;
@@ -49,6 +54,11 @@ const MIGRATIONS: &[Migration] = &[
         sql: include_str!("../../../migrations/sqlite/0001_registry.sql"),
     },
     Migration { version: 2, name: "access", sql: include_str!("../../../migrations/sqlite/0002_access.sql") },
+    Migration {
+        version: 3,
+        name: "plugins",
+        sql: include_str!("../../../migrations/sqlite/0003_plugins.sql"),
+    },
 ];
 
 /// Connections that read at the same time.
@@ -276,7 +286,7 @@ impl MetaStore for SqliteMeta {
 
     async fn tag(&self, repository: &RepositoryName, tag: &Tag) -> Result<Option<ManifestRecord>, MetaError> {
         let (repository, tag) = (repository.clone(), tag.clone());
-        self.read(move |db| tags::find(db, &repository, &tag)).await
+        self.read(move |db| tags::resolve(db, &repository, &tag)).await
     }
 
     async fn holder(&self, sha256: &Sha256, scope: &ReadScope) -> Result<Option<Holder>, MetaError> {

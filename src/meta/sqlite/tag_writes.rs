@@ -7,7 +7,7 @@ use rusqlite::Connection;
 use super::events::Log;
 use super::rows::damaged;
 use super::tag_rules::Rules;
-use super::{manifests, repositories, tags};
+use super::{manifests, plugin_versions, repositories, tags};
 use crate::access::Actor;
 use crate::meta::{Change, TagWrite, TagWriteRefusal, WriteTags};
 
@@ -27,7 +27,13 @@ pub(super) fn write_all(db: &Connection, writes: &[TagWrite], actor: &Actor) -> 
                     rules.insert(catalog, Rules::of(db, catalog)?);
                 }
                 let of_catalog = &rules[catalog];
-                match tags::refusal(db, of_catalog, repository, tag, &sha256, condition, *may_move)? {
+                let id = repositories::find(db, repository)?;
+                let version = plugin_versions::version_of(db, id, &sha256)?;
+                let refusal = match plugin_versions::tag_refusal(db, id, version.as_ref(), tag)? {
+                    Some(refusal) => Some(refusal),
+                    None => tags::refusal(db, of_catalog, repository, tag, &sha256, condition, *may_move)?,
+                };
+                match refusal {
                     Some(refusal) => refused.push((place, TagWriteRefusal::Tag(refusal))),
                     None => decided.push((write, sha256)),
                 }

@@ -5,7 +5,7 @@ use std::time::SystemTime;
 use rusqlite::{Connection, OptionalExtension};
 
 use super::events::Log;
-use super::repositories;
+use super::{plugin_versions, repositories};
 use super::rows::{self, damaged, millis, page, sha256};
 use super::tag_rules::{self, Rules, Tombstone};
 use crate::access::Actor;
@@ -30,6 +30,23 @@ pub(super) fn find(
     .optional()
 }
 
+/// What a pull by tag finds: a channel does not lead to a yanked version.
+pub(super) fn resolve(
+    db: &Connection,
+    repository: &RepositoryName,
+    tag: &Tag,
+) -> rusqlite::Result<Option<ManifestRecord>> {
+    let Some(found) = find(db, repository, tag)? else { return Ok(None) };
+    let yanked = !is_version(tag)
+        && db
+            .prepare_cached(
+                "SELECT 1 FROM repositories AS r JOIN plugin_versions AS v ON v.repository = r.id
+                 WHERE r.name = ?1 AND v.manifest = ?2 AND v.yanked IS NOT NULL",
+            )?
+            .exists((repository.as_str(), found.digests.sha256.0))?;
+    Ok((!yanked).then_some(found))
+}
+
 /// Why the tag may not be pointed to a manifest, if so. The condition first: who gave one wants to be told.
 pub(super) fn refusal(
     db: &Connection,
@@ -41,8 +58,8 @@ pub(super) fn refusal(
     may_move: bool,
 ) -> rusqlite::Result<Option<TagRefusal>> {
     let now = find(db, repository, tag)?;
-    if !condition.holds(now.as_ref()) {
-        return Ok(Some(TagRefusal::Moved { now: now.map(|now| now.digest()) }));
+    if let Some(moved) = unless_it_holds(condition, now.as_ref()) {
+        return Ok(Some(moved));
     }
     let Some(id) = repositories::find(db, repository)? else { return Ok(None) };
     let buried = match &now {
@@ -66,6 +83,11 @@ pub(super) fn refusal(
     };
     let now = now.map_or(bound.into(), |now| now.digest());
     Ok(Some(TagRefusal::Kept { rule, now }))
+}
+
+/// The refusal of a condition that does not hold.
+pub(super) fn unless_it_holds(condition: &TagCondition, now: Option<&ManifestRecord>) -> Option<TagRefusal> {
+    (!condition.holds(now)).then(|| TagRefusal::Moved { now: now.map(ManifestRecord::digest) })
 }
 
 /// Whether the tag is a version, and its repository a plugin: one that has a manifest of that type.
@@ -99,7 +121,7 @@ pub(super) fn set(
     Ok(previous)
 }
 
-fn target(db: &Connection, repository: i64, tag: &Tag) -> rusqlite::Result<Option<Sha256>> {
+pub(super) fn target(db: &Connection, repository: i64, tag: &Tag) -> rusqlite::Result<Option<Sha256>> {
     db.prepare_cached("SELECT manifest FROM tags WHERE repository = ?1 AND tag = ?2")?
         .query_row((repository, tag.as_str()), |row| row.get::<_, Vec<u8>>(0))
         .optional()?
@@ -120,11 +142,19 @@ pub(super) fn delete(
     if version || rules.keep(repository, tag) {
         tag_rules::bury(db, id, tag, &Tombstone { manifest: digest, version })?;
     }
-    db.prepare_cached("DELETE FROM tags WHERE repository = ?1 AND tag = ?2")?.execute((id, tag.as_str()))?;
+    remove(db, id, tag)?;
     let mut log = Log::new(repository, actor);
     log.add(Change::TagDeleted { tag: tag.clone(), digest });
+    plugin_versions::withdraw_tag(db, id, tag)?;
+    plugin_versions::refresh(db, id, &mut log)?;
     log.write(db)?;
     Ok(true)
+}
+
+pub(super) fn remove(db: &Connection, repository: i64, tag: &Tag) -> rusqlite::Result<()> {
+    db.prepare_cached("DELETE FROM tags WHERE repository = ?1 AND tag = ?2")?
+        .execute((repository, tag.as_str()))?;
+    Ok(())
 }
 
 /// Deletes every tag of a manifest, and returns them in order.
