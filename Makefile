@@ -48,6 +48,6 @@ bench:
 ## A minute for each fuzz target.
 fuzz:
 	@$(CARGO) fuzz --version >/dev/null 2>&1 || $(CARGO) install --locked cargo-fuzz
-	for target in manifest route range plugin archive; do \
+	for target in manifest route range plugin archive multipart; do \
 	  RUSTC_BOOTSTRAP=1 $(CARGO) fuzz run $$target -- -max_total_time=60 -max_len=65536 || exit 1; \
 	done

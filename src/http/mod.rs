@@ -11,6 +11,7 @@ mod guard;
 mod health;
 mod lists;
 mod manifests;
+pub mod multipart;
 mod problem;
 pub mod query;
 mod range;

@@ -74,7 +74,7 @@ const LAYERS: &[(&str, &[&str])] = &[
 const FENCES: &[(&str, &[&str])] = &[
     ("anstream", &["cli/", "main.rs"]),
     ("anyhow", &["main.rs"]),
-    ("async_trait", &["blob/", "meta/", "staging.rs", "http/request_body.rs"]),
+    ("async_trait", &["blob/", "meta/", "staging.rs", "http/request_body.rs", "http/multipart/"]),
     ("aws_lc_rs", &["token/"]),
     ("base64", &["token/", "client/auth_file.rs", "issuers/", "http/"]),
     ("bytes", &["blob/", "registry/", "staging.rs", "http/"]),
@@ -94,6 +94,7 @@ const FENCES: &[(&str, &[&str])] = &[
     ("icu_properties", &["package/structure/"]),
     ("jiff", &["http/"]),
     ("jsonwebtoken", &["token/", "issuers/"]),
+    ("memchr", &["http/multipart/"]),
     ("metrics", &["telemetry.rs", "blob/local.rs", "http/serve.rs", "meta/sqlite/mod.rs", "registry/mod.rs"]),
     ("metrics_exporter_prometheus", &["telemetry.rs"]),
     ("moka", &["callers/", "registry/"]),
