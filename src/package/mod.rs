@@ -22,9 +22,11 @@ pub use self::finding::{Finding, Severity};
 pub use self::pid::{PidError, belongs_to_domain, check_domain, check_pid};
 pub use self::plugin::{Plugin, Reading, read};
 pub use self::settings::{
-    SettingType, SettingsItem, Verdict, schema_digest, schema_value, to_json_schema, verdict,
+    SettingType, SettingsItem, Verdict, schema_digest, schema_value, settings_of, to_json_schema, verdict,
 };
-pub use self::structure::{Archive, ArchiveError, Entry, Kind, Limits, Method, ReadAt, ReadError};
+pub use self::structure::{
+    Archive, ArchiveError, Entry, Kind, Limits, Member, Method, ReadAt, ReadError, unpack_member,
+};
 
 #[cfg(test)]
 mod tests;

@@ -9,7 +9,8 @@ use thiserror::Error;
 use super::directory::{self, Listed, Listing};
 use super::end_record::{self, CentralDirectory};
 use super::local_header::{self, Placed};
-use super::member::{Budget, Clock, Packed, Stopped, Unpacker};
+use super::member::{Budget, Clock, Packed, Unpacker};
+use super::recorded::{Member, unpack_member};
 use super::source::{ReadAt, Window};
 use super::{Finding, Findings, Limits, Rule, name_clashes};
 use crate::digest::Sha256;
@@ -43,6 +44,14 @@ pub struct Entry {
     /// Of the unpacked bytes.
     pub sha256: Sha256,
     pub executable: bool,
+}
+
+impl Entry {
+    /// What has to be recorded of a file to read it later, without the rest of the archive.
+    pub fn member(&self) -> Member {
+        let Self { data_offset, compressed_size, size, method, sha256, .. } = *self;
+        Member { data_offset, compressed_size, size, method, sha256 }
+    }
 }
 
 /// What became of reading an archive.
@@ -91,44 +100,32 @@ impl Archive<'_> {
     /// The content of a file; `None` when there is no file of this path. It is checked against what was
     /// recorded.
     pub fn read(&self, path: &str, max_bytes: u64) -> Result<Option<Vec<u8>>, ReadError> {
-        let Some(entry) = self.entry(path).filter(|entry| entry.kind == Kind::File) else { return Ok(None) };
+        let Some(entry) = self.file(path) else { return Ok(None) };
         if entry.size > max_bytes {
             return Err(ReadError::TooLarge { size: entry.size, limit: max_bytes });
         }
-        let mut content = Vec::new();
-        match self.unpack(entry, entry.size, &mut content)? {
-            Ok(()) if Sha256::of(&content) == entry.sha256 => Ok(Some(content)),
-            Ok(()) | Err(Stopped::Damaged(_) | Stopped::Enough(())) => Err(ReadError::Changed),
-        }
+        self.content(entry, max_bytes).map(Some)
     }
 
     /// The first bytes of a file, at most `limit`. A file that is no longer is checked as in [`Archive::read`].
     pub fn read_start(&self, path: &str, limit: usize) -> Result<Option<Vec<u8>>, ReadError> {
-        let limit = limit as u64;
-        let Some(entry) = self.entry(path).filter(|entry| entry.size > limit) else {
-            return self.read(path, limit);
-        };
-        let mut content = Vec::new();
-        match self.unpack(entry, limit, &mut content)? {
-            Err(Stopped::Enough(())) => Ok(Some(content)),
-            Ok(()) | Err(Stopped::Damaged(_)) => Err(ReadError::Changed),
-        }
+        self.file(path).map(|entry| self.content(entry, limit as u64)).transpose()
     }
 
-    /// Takes what comes out of an entry, at most `limit` bytes; ends with `Enough` when there is more.
-    fn unpack(
-        &self,
-        entry: &Entry,
-        limit: u64,
-        content: &mut Vec<u8>,
-    ) -> io::Result<Result<(), Stopped<()>>> {
-        let Entry { data_offset: offset, compressed_size, method, .. } = *entry;
-        let packed = Packed { offset, compressed_size, method };
-        Unpacker::new().unpack(&mut Window::new(self.source)?, packed, |part| {
+    fn file(&self, path: &str) -> Option<&Entry> {
+        self.entry(path).filter(|entry| entry.kind == Kind::File)
+    }
+
+    /// All of a file, or as much as the limit.
+    fn content(&self, entry: &Entry, limit: u64) -> Result<Vec<u8>, ReadError> {
+        let mut content = Vec::new();
+        // Whether the limit was reached or all of it came makes no difference: what is there was wanted.
+        let _ = unpack_member(self.source, &entry.member(), &mut |part| {
             let left = usize::try_from(limit - content.len() as u64).unwrap_or(usize::MAX);
             content.extend_from_slice(&part[..part.len().min(left)]);
             if part.len() <= left { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
-        })
+        })?;
+        Ok(content)
     }
 }
 

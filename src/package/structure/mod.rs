@@ -12,6 +12,7 @@ mod findings;
 mod local_header;
 mod member;
 mod name_clashes;
+mod recorded;
 mod rule;
 mod source;
 
@@ -19,6 +20,7 @@ use super::finding::{Finding, Severity};
 
 pub use self::archive::{Archive, ArchiveError, Entry, Kind, Method, ReadError, read_archive};
 use self::findings::Findings;
+pub use self::recorded::{Member, unpack_member};
 use self::rule::Rule;
 pub use self::source::ReadAt;
 

@@ -3,6 +3,8 @@
 use std::fs::File;
 use std::io;
 
+use bytes::Bytes;
+
 /// A package that can be read at any offset, by several readers at once.
 pub trait ReadAt: Sync {
     /// Reads some bytes from an offset; zero only at the end.
@@ -32,6 +34,16 @@ impl ReadAt for &[u8] {
 
     fn size(&self) -> io::Result<u64> {
         Ok(self.len() as u64)
+    }
+}
+
+impl ReadAt for Bytes {
+    fn read_at(&self, offset: u64, buffer: &mut [u8]) -> io::Result<usize> {
+        (&**self).read_at(offset, buffer)
+    }
+
+    fn size(&self) -> io::Result<u64> {
+        (&**self).size()
     }
 }
 
