@@ -20,7 +20,7 @@ use crate::callers::Callers;
 use crate::config::Config;
 use crate::digest;
 use crate::http::route::RouteKind;
-use crate::http::{RateLimits, Server, serve};
+use crate::http::{KeptAnswers, RateLimits, Server, serve};
 use crate::issuers::{Issuers, IssuersError};
 use crate::meta::sqlite::SqliteMeta;
 use crate::meta::{AccessChanges, KeyRecord, MetaError, MetaStore};
@@ -128,6 +128,7 @@ impl App {
             callers,
             rates: RateLimits::new(config.caller_rate, config.address_rate),
             telemetry,
+            kept: KeptAnswers::default(),
             public_url: config.public_url.clone(),
             read_only: config.read_only,
             stopping: false.into(),

@@ -152,6 +152,14 @@ impl Staging {
         .await
     }
 
+    /// A file without a name, for bytes that come out of the store and never go in. It blocks.
+    pub fn scratch(&self) -> io::Result<File> {
+        let path = self.folder.join(Uuid::now_v7().to_string());
+        let file = OpenOptions::new().read(true).write(true).create_new(true).open(&path)?;
+        fs::remove_file(&path)?;
+        Ok(file)
+    }
+
     fn session_path(&self, session: Uuid) -> PathBuf {
         self.folder.join(session.to_string())
     }

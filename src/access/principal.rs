@@ -85,6 +85,14 @@ impl Principal {
         fitting.find(|grant| grant.moves_tags).or(first).ok_or(Rule::PermissionMissing)
     }
 
+    /// Whether a grant that is narrowed to nothing holds a permission on a catalog, and moves tags.
+    pub fn holds_on_all_of(&self, permission: Permission, catalog: &str) -> bool {
+        let whole = |grant: &Grant| {
+            grant.only.is_none() && grant.moves_tags && grant.is_on(catalog) && grant.holds(permission)
+        };
+        self.grants.iter().any(whole)
+    }
+
     /// The grant by which they may do something to a repository.
     pub fn may(&self, action: Action, repository: &RepositoryName) -> Result<&Grant, Rule> {
         let grant = self.decide(action.permission(repository), repository.catalog(), Some(repository))?;

@@ -31,7 +31,7 @@ impl Conditions<'_> {
     }
 
     /// Whether the client has these very bytes. Weak and strong tags are the same to a digest.
-    fn has(&self, etag: &str) -> bool {
+    pub(super) fn has(&self, etag: &str) -> bool {
         let mut values = self.headers.get_all(IF_NONE_MATCH).iter().filter_map(|value| value.to_str().ok());
         values.any(|list| {
             list.split(',')

@@ -12,7 +12,9 @@ use hyper::body::Incoming;
 use percent_encoding::percent_decode_str;
 use tracing::Instrument;
 
-use super::api::{audit, organisations, tags, tokens, whoami};
+use super::api::kept::KeptAnswers;
+use super::api::plugins::Desk;
+use super::api::{audit, blocks, openapi, organisations, tags, tokens, whoami};
 use super::delivery::Conditions;
 use super::error::{ApiError, Dialect};
 use super::guard::{Connection, Origin};
@@ -36,6 +38,8 @@ pub struct Server {
     pub callers: Callers,
     pub rates: RateLimits,
     pub telemetry: Telemetry,
+    /// Answers about plugins that were given a moment ago.
+    pub kept: KeptAnswers,
     pub public_url: Option<String>,
     pub read_only: bool,
     /// Set once a stop was asked for.
@@ -108,6 +112,8 @@ impl Server {
         let (registry, caller) = (&self.registry, &requester.caller);
         let headers = &parts.headers;
         let conditions = Conditions { headers, head: parts.method == Method::HEAD };
+        let base = self.public_url.as_deref().map_or("", |url| url.trim_end_matches('/'));
+        let desk = Desk { registry, caller, conditions: &conditions, kept: &self.kept, base };
         match route {
             Route::Base => {
                 let mut reply = Reply::bytes(StatusCode::OK, "{}".into(), Freshness::Operation);
@@ -188,6 +194,38 @@ impl Server {
             Route::SetTagRules { catalog } => {
                 Box::pin(tags::set_rules(registry, requester, &catalog, body)).await
             }
+            Route::ListPlugins { view, query } => Box::pin(desk.list(&view, &query)).await,
+            Route::PluginFacets { view, query } => Box::pin(desk.facets(&view, &query)).await,
+            Route::UploadPlugin { view, query } => {
+                Box::pin(desk.upload(requester, &view, query, headers, body)).await
+            }
+            Route::GetPlugin { view, plugin } => Box::pin(desk.plugin(&view, &plugin)).await,
+            Route::ChangePlugin { view, id } => Box::pin(desk.change(requester, &view, id, body)).await,
+            Route::DisablePlugin { view, id } => Box::pin(desk.disable(requester, &view, id)).await,
+            Route::ListVersions { view, pid, source, query } => {
+                Box::pin(desk.versions(&view, &pid, source, &query)).await
+            }
+            Route::GetVersion { view, version } => Box::pin(desk.one_version(&view, &version)).await,
+            Route::GetSettingsSchema { view, query } => Box::pin(desk.settings_schema(&view, &query)).await,
+            Route::ListFiles { view, version } => Box::pin(desk.files(&view, &version)).await,
+            Route::GetFile { view, version, path } => Box::pin(desk.file(&view, &version, &path)).await,
+            Route::GetReadme { view, version } => Box::pin(desk.readme(&view, &version)).await,
+            Route::DiffVersions { view, query } => Box::pin(desk.diff(&view, &query)).await,
+            Route::ListEnablements { organisation } => Box::pin(desk.enablements(&organisation)).await,
+            Route::GetEnablement { organisation, source, pid } => {
+                Box::pin(desk.enablement(&organisation, source, &pid)).await
+            }
+            Route::SetEnablement { organisation, source, pid } => {
+                Box::pin(desk.enable(requester, &organisation, source, &pid, body)).await
+            }
+            Route::DeleteEnablement { organisation, source, pid } => {
+                Box::pin(desk.no_longer_enable(requester, &organisation, source, &pid)).await
+            }
+            Route::GetPlan { organisation } => Box::pin(desk.plan(&organisation)).await,
+            Route::ListBlocks { after, limit } => blocks::list(registry, after, limit).await,
+            Route::SetBlock { digest } => Box::pin(blocks::set(registry, requester, digest, body)).await,
+            Route::DeleteBlock { digest } => blocks::delete(registry, requester, &digest).await,
+            Route::OpenApi => Ok(openapi::get(&desk)),
             Route::Live => Ok(health::live()),
             Route::Ready => health::ready(registry, self.stopping.load(Ordering::Relaxed)).await,
             Route::Metrics => Ok(health::metrics(&self.telemetry)),

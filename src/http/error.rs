@@ -201,6 +201,17 @@ impl ApiError {
         row.message = row.message.chars().take(MESSAGE_LIMIT).collect();
         match (dialect, self) {
             (Dialect::Distribution, _) => row.reply(request_id),
+            (Dialect::Problem, Self::Refused(Refusal::Package(findings))) => {
+                problem::reply_about_package(row, findings, request_id)
+            }
+            (Dialect::Problem, Self::Refused(Refusal::VersionTaken { .. } | Refusal::Tag { .. })) => {
+                row.status = StatusCode::CONFLICT;
+                row.rule = match row.rule {
+                    Some("version_immutable") => Some("version_taken"),
+                    rule => rule,
+                };
+                problem::reply(row, &[], request_id)
+            }
             (Dialect::Problem, Self::Invalid(findings) | Self::TagsRefused(findings)) => {
                 problem::reply(row, findings, request_id)
             }
@@ -340,7 +351,9 @@ fn refusal_row(refusal: &Refusal) -> Row {
             told(S::FORBIDDEN, "DENIED").rule(refusal.code()).detail(detail)
         }
         Refusal::Denied(rule) => ApiError::Denied(*rule).row(),
-        Refusal::PackageTooLarge { .. } => told(S::PAYLOAD_TOO_LARGE, "SIZE_INVALID").rule("package_too_large"),
+        Refusal::PackageTooLarge { .. } => {
+            told(S::PAYLOAD_TOO_LARGE, "SIZE_INVALID").rule("package_too_large")
+        }
         Refusal::Package(findings) => {
             let listed = &findings[..findings.len().min(LISTED_FINDINGS)];
             let told = told(S::BAD_REQUEST, "MANIFEST_INVALID").rule("package_invalid");

@@ -12,6 +12,7 @@ mod health;
 mod lists;
 mod manifests;
 pub mod multipart;
+pub mod plugin_query;
 mod problem;
 pub mod query;
 mod range;
@@ -23,6 +24,7 @@ pub mod serve;
 mod token_endpoint;
 mod uploads;
 
+pub use self::api::kept::KeptAnswers;
 pub use self::dispatch::Server;
 pub use self::range::{ByteRange, parse as parse_range};
 pub use self::rates::RateLimits;

@@ -5,6 +5,7 @@ use http::{HeaderName, StatusCode};
 use serde_json::{Value, json};
 
 use super::reply::{Freshness, Reply};
+use crate::package;
 
 /// A line of the table of errors.
 pub(super) struct Row {
@@ -41,11 +42,12 @@ impl Finding {
 /// Most findings that are listed.
 const FINDINGS: usize = 100;
 
+/// Most findings of a package that are listed.
+const PACKAGE_FINDINGS: usize = 1000;
+
 /// Answers with a row of the table of errors.
 pub(super) fn reply(row: Row, findings: &[Finding], request_id: &str) -> Reply {
-    let code = row.problem_code();
-    let Row { status, message, detail, header, .. } = row;
-    let mut errors: Vec<Value> = findings
+    let errors: Vec<Value> = findings
         .iter()
         .take(FINDINGS)
         .map(|finding| match &finding.pointer {
@@ -55,6 +57,30 @@ pub(super) fn reply(row: Row, findings: &[Finding], request_id: &str) -> Reply {
             None => json!({ "code": finding.code, "detail": finding.detail }),
         })
         .collect();
+    reply_with(row, errors, request_id)
+}
+
+/// Answers to an upload with everything that was found in its package.
+pub(super) fn reply_about_package(row: Row, findings: &[package::Finding], request_id: &str) -> Reply {
+    let error = |finding: &package::Finding| {
+        json!({
+            "code": finding.rule,
+            "detail": finding.message,
+            "rule": finding.rule,
+            "path": finding.path,
+            "message": finding.message,
+            "hint": finding.hint,
+            "severity": finding.severity,
+        })
+    };
+    // They are told once, and not as the context, too.
+    let row = Row { detail: Value::Null, ..row };
+    reply_with(row, findings.iter().take(PACKAGE_FINDINGS).map(error).collect(), request_id)
+}
+
+fn reply_with(row: Row, mut errors: Vec<Value>, request_id: &str) -> Reply {
+    let code = row.problem_code();
+    let Row { status, message, detail, header, .. } = row;
     if errors.is_empty() {
         errors.push(json!({ "code": code, "detail": message }));
     }

@@ -79,7 +79,7 @@ pub enum QueryError {
 pub struct Query<'a>(pub &'a str);
 
 impl Query<'_> {
-    fn values(&self, name: &'static str) -> Result<Vec<String>, QueryError> {
+    pub fn values(&self, name: &'static str) -> Result<Vec<String>, QueryError> {
         let mut values = Vec::new();
         for pair in self.0.split('&').filter(|pair| !pair.is_empty()) {
             let (key, value) = pair.split_once('=').unwrap_or((pair, ""));

@@ -7,11 +7,11 @@ use async_trait::async_trait;
 use uuid::Uuid;
 
 use super::{
-    AuditEntry, AuditRecord, BlobRecord, Block, CatalogRefusal, CreateToken, DeleteOrganisation, Enabled, Event,
-    Facets, Holder, ImmutableTags, KeyRecord, ManifestRecord, MetaError, MetaStore, MountBlob, MountSource,
-    NewEnablement, NewManifest, Organisation, OrganisationChange, PackageFile, Page, PluginChange, PluginQuery,
-    PluginRecord, PluginStore, PutManifest, Referrer, SetBlock, SetEnablement, TagWrite, TokenRecord, Upload,
-    Which, WriteOrganisation, WriteTags,
+    AuditEntry, AuditRecord, BlobRecord, Block, CatalogRefusal, CreateToken, DeleteOrganisation, Enabled,
+    Event, Facets, Holder, ImmutableTags, KeyRecord, ManifestRecord, MetaError, MetaStore, MountBlob,
+    MountSource, NewEnablement, NewManifest, Organisation, OrganisationChange, PackageFile, Page,
+    PluginChange, PluginQuery, PluginRecord, PluginStore, PutManifest, Referrer, SetBlock, SetEnablement,
+    TagWrite, TokenRecord, Upload, Which, WriteOrganisation, WriteTags,
 };
 use crate::access::{Actor, ReadScope};
 use crate::digest::{Digest, Sha256};

@@ -35,8 +35,9 @@ pub use self::organisations::{
     CatalogRefusal, DeleteOrganisation, Organisation, OrganisationChange, Quota, Usage, WriteOrganisation,
 };
 pub use self::plugin_store::{
-    BLOCKED, Block, Choice, Deprecation, ENABLEMENTS, Enabled, Enablement, Facets, Findable, LATEST, NewEnablement,
-    NewPlugin, PackageFile, PluginChange, PluginQuery, PluginRecord, PluginStore, SetBlock, SetEnablement, Which,
+    BLOCKED, Block, Choice, Deprecation, ENABLEMENTS, Enabled, Enablement, Facets, Findable, LATEST,
+    NewEnablement, NewPlugin, PackageFile, PluginChange, PluginQuery, PluginRecord, PluginStore, SetBlock,
+    SetEnablement, Which,
 };
 pub use self::tag_writes::{
     ImmutableTags, TagCondition, TagRefusal, TagRule, TagWrite, TagWriteRefusal, WriteTags,
@@ -441,12 +442,28 @@ pub struct Event {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Change {
     /// The state of a plugin's version.
-    VersionChanged { tag: Tag, digest: Sha256 },
-    ManifestPushed { digest: Sha256 },
-    ManifestDeleted { digest: Sha256 },
-    TagSet { tag: Tag, digest: Sha256, previous: Option<Sha256> },
-    TagDeleted { tag: Tag, digest: Sha256 },
-    BlobDeleted { digest: Sha256 },
+    VersionChanged {
+        tag: Tag,
+        digest: Sha256,
+    },
+    ManifestPushed {
+        digest: Sha256,
+    },
+    ManifestDeleted {
+        digest: Sha256,
+    },
+    TagSet {
+        tag: Tag,
+        digest: Sha256,
+        previous: Option<Sha256>,
+    },
+    TagDeleted {
+        tag: Tag,
+        digest: Sha256,
+    },
+    BlobDeleted {
+        digest: Sha256,
+    },
 }
 
 /// A key that replicas share.

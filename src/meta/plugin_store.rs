@@ -11,7 +11,7 @@ use super::{MetaError, Page};
 use crate::access::{Actor, CatalogScope};
 use crate::digest::Sha256;
 use crate::name::{RepositoryName, Tag};
-use crate::package::Method;
+use crate::package::{Member, Method};
 use crate::version::Version;
 
 /// The tag that always names the highest version of a plugin that is neither disabled, yanked nor blocked; a
@@ -128,6 +128,13 @@ pub struct PackageFile {
     pub executable: bool,
 }
 
+impl PackageFile {
+    pub fn member(&self) -> Member {
+        let Self { data_offset, compressed_size, size, method, sha256, .. } = *self;
+        Member { data_offset, compressed_size, size, method, sha256 }
+    }
+}
+
 /// A version of a plugin as it is now.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PluginRecord {
@@ -175,6 +182,7 @@ pub enum Which {
     Version(Version),
     /// What a channel points to, whatever its state.
     Channel(Tag),
+    Manifest(Sha256),
 }
 
 /// Which plugins a list is to show.
@@ -309,7 +317,10 @@ pub struct Block {
 /// What came of blocking a digest.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum SetBlock {
-    Set { block: Block, made: bool },
+    Set {
+        block: Block,
+        made: bool,
+    },
     /// More digests would be blocked than may be.
     TooMany,
 }

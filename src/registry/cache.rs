@@ -18,6 +18,9 @@ use crate::name::{RepositoryName, Tag};
 
 /// Blobs up to this size are kept as bytes, larger ones as open files.
 pub(super) const SMALL_BLOB: u64 = 64 * 1024;
+/// Disk space and life of unpacked files that are kept. They have no name, so they go with the process.
+const UNPACKED_BYTES: u64 = 1 << 30;
+const UNPACKED_LIFE: Duration = Duration::from_secs(60);
 /// Open files that are kept.
 const FILES: u64 = 512;
 /// Links, manifests, tags and holders that are kept, each.
@@ -60,6 +63,8 @@ pub(super) struct Cache {
     /// Bytes whose digest was checked when they were loaded.
     pub(super) bytes: Loading<Sha256, Bytes>,
     pub(super) files: Loading<Sha256, Blob>,
+    /// Larger files of packages, unpacked, by their own digest.
+    pub(super) unpacked: Loading<Sha256, Blob>,
     blobs: Keyed<(RepositoryName, Digest), BlobRecord>,
     manifests: Keyed<(RepositoryName, Digest), Arc<ManifestRecord>>,
     tags: Keyed<(RepositoryName, Tag), Arc<ManifestRecord>>,
@@ -74,6 +79,11 @@ impl Cache {
         let weigh = |_: &Sha256, value: &Bytes| u32::try_from(value.len() + 256).unwrap_or(u32::MAX);
         Self {
             bytes: Loading::builder().weigher(weigh).max_capacity(bytes).build(),
+            unpacked: Loading::builder()
+                .weigher(|_, blob: &Blob| u32::try_from(blob.size).unwrap_or(u32::MAX))
+                .max_capacity(UNPACKED_BYTES)
+                .time_to_idle(UNPACKED_LIFE)
+                .build(),
             files: Loading::builder().max_capacity(FILES).time_to_idle(LINK_LIFE).build(),
             blobs: Kept::builder().max_capacity(ROWS).time_to_live(LINK_LIFE).build(),
             manifests: Kept::builder().max_capacity(ROWS).time_to_live(LINK_LIFE).build(),

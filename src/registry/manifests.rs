@@ -94,7 +94,11 @@ impl Registry {
         Ok(PushedManifest { digest: computed, subject })
     }
 
-    pub(super) async fn stage_manifest(&self, bytes: Bytes, algorithm: Algorithm) -> Result<Staged, RegistryError> {
+    pub(super) async fn stage_manifest(
+        &self,
+        bytes: Bytes,
+        algorithm: Algorithm,
+    ) -> Result<Staged, RegistryError> {
         let mut intake = self.staging.begin(algorithm, manifest::SIZE_LIMIT as u64).await?;
         intake.write(bytes).await?;
         Ok(intake.finish(algorithm).await?)

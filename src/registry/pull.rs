@@ -131,7 +131,7 @@ impl Registry {
         Ok(load.await.map_err(Fault::Shared)?)
     }
 
-    async fn load(&self, found: &Found) -> Result<Blob, Fault> {
+    pub(super) async fn load(&self, found: &Found) -> Result<Blob, Fault> {
         let opened = self.blobs.open(&found.sha256).await;
         let blob = opened.map_err(|error: BlobError| Fault::Blob(error))?;
         let blob = blob.ok_or(Fault::BytesMissing(found.sha256))?;

@@ -1,7 +1,12 @@
 //! The routes below `/api/`: JSON in, JSON or a problem out.
 
 pub mod audit;
+pub mod blocks;
+pub mod enablements;
+pub mod kept;
+pub mod openapi;
 pub mod organisations;
+pub mod plugins;
 pub mod tags;
 pub mod tokens;
 pub mod whoami;

@@ -4,6 +4,7 @@ use http::Method;
 use uuid::Uuid;
 
 use super::super::query::{AuditQuery, Query};
+use super::plugins::{self, View};
 use super::{Route, RouteError, is_read, read_only};
 
 pub(super) fn parse(method: &Method, segments: &[&str], query: &Query<'_>) -> Result<Route, RouteError> {
@@ -54,6 +55,16 @@ pub(super) fn parse(method: &Method, segments: &[&str], query: &Query<'_>) -> Re
                 _ => Err(RouteError::Method { allow: "GET, HEAD, PUT" }),
             }
         }
+        ["orgs", id, "plugins", rest @ ..] => {
+            plugins::parse(method, View::Organisation((*id).to_owned()), rest, query)
+        }
+        ["admin", "plugins", rest @ ..] => plugins::parse(method, View::System, rest, query),
+        ["orgs", id, "enablements", rest @ ..] => plugins::enablements(method, id, rest),
+        ["orgs", id, "orchestrator-plan"] => {
+            read_only(method, Route::GetPlan { organisation: (*id).to_owned() })
+        }
+        ["admin", "blocked-digests", rest @ ..] => plugins::blocks(method, rest, query),
+        ["openapi.json"] => read_only(method, Route::OpenApi),
         _ => Err(RouteError::NotFound),
     }
 }

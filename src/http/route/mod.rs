@@ -1,6 +1,7 @@
 //! Method, path and query become a [`Route`], or a refusal. Pure: nothing is looked up here.
 
 mod api;
+mod plugins;
 mod v2;
 
 use std::borrow::Cow;
@@ -10,12 +11,15 @@ use percent_encoding::percent_decode_str;
 use strum::{EnumDiscriminants, EnumIter};
 use uuid::Uuid;
 
+use super::plugin_query::{PluginListQuery, Source, VersionsQuery};
 use super::query::{
     AuditQuery, HistoryQuery, ListQuery, PageQuery, Query, QueryError, TokenQuery, UploadStart,
 };
 use crate::access::{Action, Permission, SYSTEM_CATALOG};
 use crate::digest::{Digest, DigestError, Sha256};
 use crate::name::{NameError, Reference, RepositoryName, Tag, TagError};
+
+pub use self::plugins::{DiffQuery, PluginName, SchemaQuery, UploadQuery, VersionName, View};
 
 /// Longest path with query that is read.
 const URI_LIMIT: usize = 16 * 1024;
@@ -54,6 +58,28 @@ pub enum Route {
     WriteTags { catalog: String },
     GetTagRules { catalog: String },
     SetTagRules { catalog: String },
+    ListPlugins { view: View, query: PluginListQuery },
+    PluginFacets { view: View, query: PluginListQuery },
+    UploadPlugin { view: View, query: UploadQuery },
+    GetPlugin { view: View, plugin: PluginName },
+    ChangePlugin { view: View, id: Option<Uuid> },
+    DisablePlugin { view: View, id: Option<Uuid> },
+    ListVersions { view: View, pid: String, source: Option<Source>, query: VersionsQuery },
+    GetVersion { view: View, version: VersionName },
+    GetSettingsSchema { view: View, query: SchemaQuery },
+    ListFiles { view: View, version: VersionName },
+    GetFile { view: View, version: VersionName, path: String },
+    GetReadme { view: View, version: VersionName },
+    DiffVersions { view: View, query: DiffQuery },
+    ListEnablements { organisation: String },
+    GetEnablement { organisation: String, source: Source, pid: String },
+    SetEnablement { organisation: String, source: Source, pid: String },
+    DeleteEnablement { organisation: String, source: Source, pid: String },
+    GetPlan { organisation: String },
+    ListBlocks { after: Option<Sha256>, limit: usize },
+    SetBlock { digest: Sha256 },
+    DeleteBlock { digest: Sha256 },
+    OpenApi,
     Live,
     Ready,
     Metrics,
@@ -104,12 +130,17 @@ pub enum RouteKind {
     ApiToken,
     Audit,
     TagWrites,
+    Plugin,
+    PackageFile,
+    Enablement,
+    Block,
+    OpenApi,
     Operation,
     Unknown,
 }
 
 impl RouteKind {
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 20] = [
         Self::Base,
         Self::Token,
         Self::Catalog,
@@ -123,6 +154,11 @@ impl RouteKind {
         Self::ApiToken,
         Self::Audit,
         Self::TagWrites,
+        Self::Plugin,
+        Self::PackageFile,
+        Self::Enablement,
+        Self::Block,
+        Self::OpenApi,
         Self::Operation,
         Self::Unknown,
     ];
@@ -142,6 +178,11 @@ impl RouteKind {
             Self::ApiToken => "api_token",
             Self::Audit => "audit",
             Self::TagWrites => "tag_writes",
+            Self::Plugin => "plugin",
+            Self::PackageFile => "package_file",
+            Self::Enablement => "enablement",
+            Self::Block => "block",
+            Self::OpenApi => "openapi",
             Self::Operation => "operation",
             Self::Unknown => "unknown",
         }
@@ -206,6 +247,24 @@ impl Route {
             Self::WriteTags { .. } | Self::GetTagRules { .. } | Self::SetTagRules { .. } => {
                 RouteKind::TagWrites
             }
+            Self::ListPlugins { .. }
+            | Self::PluginFacets { .. }
+            | Self::UploadPlugin { .. }
+            | Self::GetPlugin { .. }
+            | Self::ChangePlugin { .. }
+            | Self::DisablePlugin { .. }
+            | Self::ListVersions { .. }
+            | Self::GetVersion { .. }
+            | Self::GetSettingsSchema { .. }
+            | Self::DiffVersions { .. } => RouteKind::Plugin,
+            Self::ListFiles { .. } | Self::GetFile { .. } | Self::GetReadme { .. } => RouteKind::PackageFile,
+            Self::ListEnablements { .. }
+            | Self::GetEnablement { .. }
+            | Self::SetEnablement { .. }
+            | Self::DeleteEnablement { .. }
+            | Self::GetPlan { .. } => RouteKind::Enablement,
+            Self::ListBlocks { .. } | Self::SetBlock { .. } | Self::DeleteBlock { .. } => RouteKind::Block,
+            Self::OpenApi => RouteKind::OpenApi,
             Self::Live | Self::Ready | Self::Metrics => RouteKind::Operation,
         }
     }
@@ -213,7 +272,7 @@ impl Route {
     pub fn need(&self) -> Need<'_> {
         match self {
             Self::Token(_) | Self::GetImmutable { .. } => Need::Nothing,
-            Self::Live | Self::Ready | Self::Metrics => Need::Nothing,
+            Self::Live | Self::Ready | Self::Metrics | Self::OpenApi => Need::Nothing,
             Self::Base => Need::Credential,
             Self::Catalog(_) => Need::Listing,
             Self::GetBlob { repository, .. }
@@ -233,9 +292,12 @@ impl Route {
             Self::ListOrganisations(_) | Self::WhoAmI | Self::CanI { .. } | Self::RevokeToken { .. } => {
                 Need::Known
             }
-            Self::CreateOrganisation | Self::UpdateOrganisation { .. } | Self::DeleteOrganisation { .. } => {
-                Need::Permission(Permission::SystemAdmin, SYSTEM_CATALOG)
-            }
+            Self::CreateOrganisation
+            | Self::UpdateOrganisation { .. }
+            | Self::DeleteOrganisation { .. }
+            | Self::ListBlocks { .. }
+            | Self::SetBlock { .. }
+            | Self::DeleteBlock { .. } => Need::Permission(Permission::SystemAdmin, SYSTEM_CATALOG),
             Self::GetOrganisation { id } => Need::Permission(Permission::OrgPluginsRead, id),
             Self::CreateToken => Need::Members(None),
             Self::ListTokens { catalog, .. } => Need::Members(catalog.as_deref()),
@@ -243,6 +305,25 @@ impl Route {
             Self::WriteTags { catalog } => Need::Permission(Permission::of_write(catalog), catalog),
             Self::GetTagRules { catalog } => Need::Permission(Permission::of_read(catalog), catalog),
             Self::SetTagRules { catalog } => Need::Members(Some(catalog)),
+            Self::ListPlugins { view, .. }
+            | Self::PluginFacets { view, .. }
+            | Self::GetPlugin { view, .. }
+            | Self::ListVersions { view, .. }
+            | Self::GetVersion { view, .. }
+            | Self::GetSettingsSchema { view, .. }
+            | Self::ListFiles { view, .. }
+            | Self::GetFile { view, .. }
+            | Self::GetReadme { view, .. }
+            | Self::DiffVersions { view, .. } => Need::Permission(view.read(), view.catalog()),
+            Self::UploadPlugin { view, .. }
+            | Self::ChangePlugin { view, .. }
+            | Self::DisablePlugin { view, .. } => Need::Permission(view.write(), view.catalog()),
+            Self::ListEnablements { organisation }
+            | Self::GetEnablement { organisation, .. }
+            | Self::GetPlan { organisation } => Need::Permission(Permission::OrgPluginsRead, organisation),
+            Self::SetEnablement { organisation, .. } | Self::DeleteEnablement { organisation, .. } => {
+                Need::Permission(Permission::OrgPluginsWrite, organisation)
+            }
         }
     }
 
@@ -274,6 +355,21 @@ impl Route {
             | Self::CanI { .. }
             | Self::Audit(_)
             | Self::GetTagRules { .. }
+            | Self::ListPlugins { .. }
+            | Self::PluginFacets { .. }
+            | Self::GetPlugin { .. }
+            | Self::ListVersions { .. }
+            | Self::GetVersion { .. }
+            | Self::GetSettingsSchema { .. }
+            | Self::ListFiles { .. }
+            | Self::GetFile { .. }
+            | Self::GetReadme { .. }
+            | Self::DiffVersions { .. }
+            | Self::ListEnablements { .. }
+            | Self::GetEnablement { .. }
+            | Self::GetPlan { .. }
+            | Self::ListBlocks { .. }
+            | Self::OpenApi
             | Self::Live
             | Self::Ready
             | Self::Metrics => None,
@@ -309,6 +405,19 @@ impl Route {
             }
             Self::WriteTags { catalog } => of("tag.set", Some(catalog), catalog),
             Self::SetTagRules { catalog } => of("tag_rules.set", Some(catalog), catalog),
+            Self::UploadPlugin { view, .. } => of("plugin.upload", Some(view.catalog()), view.catalog()),
+            Self::ChangePlugin { view, id } | Self::DisablePlugin { view, id } => {
+                let object = id.map_or(String::new(), |id| format!("plugin:{id}"));
+                of("version.change", Some(view.catalog()), &object)
+            }
+            Self::SetEnablement { organisation, source, pid } => {
+                of("enablement.set", Some(organisation), &plugin_of(organisation, *source, pid))
+            }
+            Self::DeleteEnablement { organisation, source, pid } => {
+                of("enablement.delete", Some(organisation), &plugin_of(organisation, *source, pid))
+            }
+            Self::SetBlock { digest } => of("block.set", Some(SYSTEM_CATALOG), &digest.to_string()),
+            Self::DeleteBlock { digest } => of("block.delete", Some(SYSTEM_CATALOG), &digest.to_string()),
         }
     }
 
@@ -336,6 +445,14 @@ impl Route {
             ["metrics"] => read_only(method, Self::Metrics),
             _ => Err(RouteError::NotFound),
         }
+    }
+}
+
+/// A plugin that an organisation sees, as `<catalog>/<pid>`.
+fn plugin_of(organisation: &str, source: Source, pid: &str) -> String {
+    match source {
+        Source::System => format!("{SYSTEM_CATALOG}/{pid}"),
+        Source::Org => format!("{organisation}/{pid}"),
     }
 }
 

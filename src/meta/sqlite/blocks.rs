@@ -16,8 +16,9 @@ use crate::meta::{BLOCKED, Block, Change, NewManifest, Page, PutManifest, SetBlo
 
 /// Why a manifest may not come in: it is blocked, or something that it refers to is, or a file of its package.
 pub(super) fn refusal(db: &Connection, new: &NewManifest) -> rusqlite::Result<Option<PutManifest>> {
-    let none: bool =
-        db.prepare_cached("SELECT NOT EXISTS (SELECT 1 FROM blocked_digests)")?.query_row((), |row| row.get(0))?;
+    let none: bool = db
+        .prepare_cached("SELECT NOT EXISTS (SELECT 1 FROM blocked_digests)")?
+        .query_row((), |row| row.get(0))?;
     if none {
         return Ok(None);
     }
@@ -60,11 +61,7 @@ fn find(db: &Connection, digest: &Sha256) -> rusqlite::Result<Option<Block>> {
     db.prepare_cached(&format!("{SELECT} WHERE b.sha256 = ?1"))?.query_row((digest.0,), block).optional()
 }
 
-pub(super) fn list(
-    db: &Connection,
-    after: Option<Sha256>,
-    limit: usize,
-) -> rusqlite::Result<Page<Block>> {
+pub(super) fn list(db: &Connection, after: Option<Sha256>, limit: usize) -> rusqlite::Result<Page<Block>> {
     let after = after.map_or(Vec::new(), |after| after.0.to_vec());
     let mut statement =
         db.prepare_cached(&format!("{SELECT} WHERE b.sha256 > ?1 ORDER BY b.sha256 LIMIT ?2"))?;
@@ -97,12 +94,7 @@ const FALLS: &str = "
     UNION SELECT k.sha256 FROM packages AS k WHERE k.id IN (SELECT package FROM hit)
     UNION SELECT v.manifest FROM plugin_versions AS v WHERE v.package IN (SELECT package FROM hit)";
 
-pub(super) fn set(
-    db: &Connection,
-    digest: &Sha256,
-    text: &str,
-    actor: &Actor,
-) -> rusqlite::Result<SetBlock> {
+pub(super) fn set(db: &Connection, digest: &Sha256, text: &str, actor: &Actor) -> rusqlite::Result<SetBlock> {
     let known = find(db, digest)?;
     if let Some(known) = known.as_ref().filter(|known| known.reason == text) {
         return Ok(SetBlock::Set { block: known.clone(), made: false });
@@ -121,8 +113,9 @@ pub(super) fn set(
          ON CONFLICT (sha256) DO UPDATE SET reason = excluded.reason",
     )?
     .execute((digest.0, text, &actor.subject, millis(SystemTime::now())))?;
-    let mut insert =
-        db.prepare_cached("INSERT INTO blocked_digests (sha256, cause) VALUES (?1, ?2) ON CONFLICT DO NOTHING")?;
+    let mut insert = db.prepare_cached(
+        "INSERT INTO blocked_digests (sha256, cause) VALUES (?1, ?2) ON CONFLICT DO NOTHING",
+    )?;
     for fallen in &falls {
         insert.execute((fallen, digest.0))?;
     }

@@ -96,7 +96,10 @@ fn list_in(
         ),
         None => sql.add("plugin_versions AS v ON v.id = p.shown", []),
     }
-    sql.add(" CROSS JOIN packages AS k ON k.id = v.package CROSS JOIN repositories AS r ON r.id = v.repository", []);
+    sql.add(
+        " CROSS JOIN packages AS k ON k.id = v.package CROSS JOIN repositories AS r ON r.id = v.repository",
+        [],
+    );
     match ids {
         Some((kind, value)) => {
             let values = [scope.catalog.clone(), kind.to_owned(), value.clone()];

@@ -21,12 +21,14 @@ use crate::package::Method;
 use crate::version::{Version, is_version};
 
 /// What [`record`] reads, with `v` the version, `k` its package, `r` its repository and `p` its plugin.
-pub(super) const COLUMNS: &str = "v.id, r.name, v.version, v.manifest, k.sha256, k.size, v.metadata, v.enabled,
+pub(super) const COLUMNS: &str =
+    "v.id, r.name, v.version, v.manifest, k.sha256, k.size, v.metadata, v.enabled,
      p.listed = 1 AND p.shown = v.id, v.yanked, v.deprecated, v.successor, v.created_at,
      (SELECT b.reason FROM blocked_digests AS d JOIN blocks AS b ON b.sha256 = d.cause
       WHERE d.sha256 = v.manifest LIMIT 1)";
 /// Where they come from, once `v` is there.
-pub(super) const JOINS: &str = "JOIN packages AS k ON k.id = v.package JOIN repositories AS r ON r.id = v.repository
+pub(super) const JOINS: &str =
+    "JOIN packages AS k ON k.id = v.package JOIN repositories AS r ON r.id = v.repository
      JOIN plugins AS p ON p.repository = v.repository";
 
 pub(super) fn record(row: &Row<'_>) -> rusqlite::Result<PluginRecord> {
@@ -67,6 +69,10 @@ pub(super) fn find(
         Which::Version(version) => db
             .prepare_cached(&select("WHERE r.name = ?1 AND v.precedence = ?2"))?
             .query_row((repository.as_str(), version.sort_key()), record)
+            .optional(),
+        Which::Manifest(digest) => db
+            .prepare_cached(&select("WHERE r.name = ?1 AND v.manifest = ?2"))?
+            .query_row((repository.as_str(), digest.0), record)
             .optional(),
         Which::Channel(tag) => db
             .prepare_cached(&select(
@@ -271,11 +277,7 @@ pub(super) fn find_file(
 }
 
 /// Removes the versions that a manifest is.
-pub(super) fn withdraw_manifest(
-    db: &Connection,
-    repository: i64,
-    manifest: &Sha256,
-) -> rusqlite::Result<()> {
+pub(super) fn withdraw_manifest(db: &Connection, repository: i64, manifest: &Sha256) -> rusqlite::Result<()> {
     withdraw(db, "manifest = ?2", (repository, manifest.0))
 }
 
@@ -405,7 +407,8 @@ fn show(
     if shown.as_ref().map(|shown| (shown.id, listed)) == before {
         return Ok(());
     }
-    db.prepare_cached("DELETE FROM plugin_facets WHERE catalog = ?1 AND pid = ?2")?.execute((catalog, pid))?;
+    db.prepare_cached("DELETE FROM plugin_facets WHERE catalog = ?1 AND pid = ?2")?
+        .execute((catalog, pid))?;
     let Some(Candidate { id, metadata, .. }) = shown else {
         db.prepare_cached("DELETE FROM plugins WHERE repository = ?1")?.execute((repository,))?;
         return Ok(());

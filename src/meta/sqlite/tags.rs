@@ -5,9 +5,9 @@ use std::time::SystemTime;
 use rusqlite::{Connection, OptionalExtension};
 
 use super::events::Log;
-use super::{plugin_versions, repositories};
 use super::rows::{self, damaged, millis, page, sha256};
 use super::tag_rules::{self, Rules, Tombstone};
+use super::{plugin_versions, repositories};
 use crate::access::Actor;
 use crate::digest::Sha256;
 use crate::meta::{Change, ManifestRecord, PLUGIN_ARTIFACT_TYPE, Page, TagCondition, TagRefusal, TagRule};

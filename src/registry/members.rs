@@ -1,0 +1,107 @@
+//! Files of a package, unpacked one by one from where their bytes were recorded to lie.
+
+use std::io::{self, Write};
+use std::ops::ControlFlow;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use tokio::task::spawn_blocking;
+
+use super::cache::SMALL_BLOB;
+use super::pull::Found;
+use super::{Fault, Registry, RegistryError};
+use crate::blob::{Blob, Content};
+use crate::digest::Digest;
+use crate::meta::{PackageFile, PluginRecord};
+use crate::package::{self, ReadError};
+use crate::staging::Staging;
+
+impl Registry {
+    /// The files of a version's package, by path.
+    pub async fn package_files(&self, record: &PluginRecord) -> Result<Vec<PackageFile>, RegistryError> {
+        Ok(self.meta.package_files(&record.package).await?)
+    }
+
+    pub async fn package_file(
+        &self,
+        record: &PluginRecord,
+        path: &str,
+    ) -> Result<Option<PackageFile>, RegistryError> {
+        Ok(self.meta.package_file(&record.package, path).await?)
+    }
+
+    /// What comes out of a file, found to be what was recorded when its package came in. `None`: the repository
+    /// does not have the package any more.
+    pub async fn unpacked(
+        &self,
+        record: &PluginRecord,
+        file: &PackageFile,
+    ) -> Result<Option<Blob>, RegistryError> {
+        let Some(found) = self.blob(&record.repository, &Digest::from(record.package)).await? else {
+            return Ok(None);
+        };
+        let blob = if file.size <= SMALL_BLOB {
+            let load = async {
+                match self.unpack(&found, file).await? {
+                    Content::Memory(bytes) => Ok(bytes),
+                    Content::File(_) => Err(Fault::Damaged(file.sha256)),
+                }
+            };
+            let loaded = Box::pin(self.cache.bytes.try_get_with(file.sha256, load)).await;
+            Blob { size: file.size, content: Content::Memory(loaded.map_err(Fault::Shared)?) }
+        } else {
+            let load = async { Ok(Blob { size: file.size, content: self.unpack(&found, file).await? }) };
+            Box::pin(self.cache.unpacked.try_get_with(file.sha256, load)).await.map_err(Fault::Shared)?
+        };
+        Ok(Some(blob))
+    }
+
+    async fn unpack(&self, found: &Found, file: &PackageFile) -> Result<Content, Fault> {
+        let package = self.load(found).await?.content;
+        let permit = self.readers.acquire().await;
+        let permit = permit.map_err(|error| Fault::Staging(io::Error::other(error)))?;
+        let (staging, file, digest) = (self.staging.clone(), file.clone(), file.sha256);
+        let unpacked = spawn_blocking(move || unpack(&package, &staging, &file)).await;
+        drop(permit);
+        let unpacked = unpacked.map_err(|error| Fault::Staging(io::Error::other(error)))?;
+        unpacked.map_err(|error| match error {
+            ReadError::Io(error) => Fault::Staging(error),
+            ReadError::Changed | ReadError::TooLarge { .. } => Fault::Damaged(digest),
+        })
+    }
+}
+
+/// It blocks. What is not small goes through a file without a name, so that memory stays bounded and any part
+/// of it can be sent.
+fn unpack(package: &Content, staging: &Staging, file: &PackageFile) -> Result<Content, ReadError> {
+    let bytes;
+    let source: &dyn package::ReadAt = match package {
+        Content::File(file) => &**file,
+        Content::Memory(memory) => {
+            bytes = &memory[..];
+            &bytes
+        }
+    };
+    let member = file.member();
+    if file.size <= SMALL_BLOB {
+        let mut content = Vec::new();
+        let _whole = package::unpack_member(source, &member, &mut |part| {
+            content.extend_from_slice(part);
+            ControlFlow::Continue(())
+        })?;
+        return Ok(Content::Memory(Bytes::from(content)));
+    }
+    let mut scratch = staging.scratch()?;
+    let mut failed = None;
+    let unpacked = package::unpack_member(source, &member, &mut |part| match scratch.write_all(part) {
+        Ok(()) => ControlFlow::Continue(()),
+        Err(error) => {
+            failed = Some(error);
+            ControlFlow::Break(())
+        }
+    });
+    match failed {
+        Some(error) => Err(error.into()),
+        None => unpacked.map(|_| Content::File(Arc::new(scratch))),
+    }
+}
