@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 
 use crate::bad_input::assert_refused;
 use crate::disk::{self, eventually};
+use crate::harness::package::{Package, annotated, artifact};
 use crate::harness::{ADMIN_TOKEN, Answer, Client, Server, image};
 use crate::isolation::told;
 use crate::issuing::{Issuing, Kind, grants};
@@ -357,61 +358,67 @@ async fn a_version_of_a_plugin_that_changes() {
         admin.clone(),
     ];
     let (plugin, config) = ("acme/com.acme.tool", of("{}"));
-    let manifest = |artifact_type: Option<&str>, number: &str| {
-        let mut manifest = image(&config, 2, &[]);
-        manifest["annotations"] = json!({"number": number});
-        if let Some(artifact_type) = artifact_type {
-            manifest["artifactType"] = json!(artifact_type);
-        }
-        manifest
-    };
-    let version = manifest(Some("application/vnd.quire.plugin.v1"), "1");
-    let others = [
-        manifest(Some("application/vnd.quire.plugin.v1"), "2"),
-        manifest(Some("application/vnd.example"), "1"),
-        manifest(None, "1"),
-        index(1),
-    ];
+    let zip =
+        |version: &str, text: &str| Package::new("com.acme.tool", version).file("tool.py", text).bytes();
     let digest = |manifest: &Value| of(&manifest.to_string());
-    let kept = digest(&version);
-    let quoted = format!("\"{kept}\"");
+    let mut other_type = image(&config, 2, &[]);
+    other_type["artifactType"] = json!("application/vnd.example");
+    let no_plugins = [other_type, image(&config, 2, &[]), index(1)];
     admin.push_blob(plugin, "{}").await;
-    for other in &others {
-        assert_eq!(put(&admin, &format!("{plugin}/manifests/latest"), other, &[]).await.status, 201);
+    for manifest in &no_plugins {
+        assert_eq!(put(&admin, &format!("{plugin}/manifests/beta"), manifest, &[]).await.status, 201);
     }
+    let next = zip("9.9", "next");
+    assert_eq!(admin.push_plugin(plugin, "9.9", &next).await.status, 201);
+
     // Every way to another manifest, whether the tag is there or was deleted.
     let refused = async |client: &Client, tag: &str, there: bool| {
-        for other in &others {
+        let (same, changed) = (zip(tag, "as it is"), zip(tag, "changed"));
+        let kept = digest(&artifact(&same));
+        let quoted = format!("\"{kept}\"");
+        let condition = if there { ("if-match", quoted.as_str()) } else { ("if-none-match", "*") };
+        client.push_package(plugin, &changed).await;
+        let (immutable, not_this) = (rule(403, "version_immutable"), rule(403, "not_this_version"));
+        let plugins = [artifact(&changed), annotated(&changed, "2"), annotated(&same, "2")];
+        let others = plugins.iter().map(|other| (other, &immutable));
+        for (other, expected) in others.chain(no_plugins.iter().map(|other| (other, &not_this))) {
             let by_digest = format!("{plugin}/manifests/{}?tag={tag}", digest(other));
-            let condition = if there { ("if-match", quoted.as_str()) } else { ("if-none-match", "*") };
             for at in [&format!("{plugin}/manifests/{tag}"), &by_digest] {
                 for headers in [&[][..], &[condition]] {
                     let answer = put(client, at, other, headers).await;
-                    assert_eq!(denied(&answer), rule(403, "version_immutable"), "{at} {headers:?}");
+                    assert_eq!(denied(&answer), *expected, "{at} {headers:?}");
                 }
             }
-            let expected = if there { json!(kept) } else { Value::Null };
+        }
+        let answer = client.put_manifest(plugin, tag, &artifact(&next)).await;
+        assert_refused(&answer, 400, "MANIFEST_INVALID", "a plugin of another version");
+        let expected = if there { json!(kept) } else { Value::Null };
+        for (other, code) in plugins.iter().map(|other| (other, rule(404, "manifest_unknown"))).chain(
+            no_plugins.iter().chain([&artifact(&next)]).map(|other| (other, rule(409, "not_this_version"))),
+        ) {
             let write = json!({"repository": plugin, "tag": tag, "digest": digest(other)});
             let mut conditional = write.clone();
-            conditional["expected"] = expected;
+            conditional["expected"] = expected.clone();
             for write in [write, conditional] {
-                let free = json!({"repository": plugin, "tag": "free", "digest": digest(other)});
+                let free = json!({"repository": plugin, "tag": "free", "digest": digest(&no_plugins[0])});
                 let answer = write_tags(client, json!([free, write])).await;
-                assert_eq!(answer.problem(), rule(409, "version_immutable"), "{write}");
+                assert_eq!(answer.problem(), code, "{write}");
             }
         }
         let now = target(&server, plugin, tag).await;
         assert_eq!(now, if there { kept.as_str() } else { "" });
         assert_eq!(target(&server, plugin, "free").await, "", "all or none");
     };
+    let mut versions = vec![artifact(&next)];
     // A version of its own for each caller and way, so that no earlier deletion remembers it.
     for (number, client) in callers.iter().enumerate() {
         for tag in [format!("1.{number}"), format!("2.0.{number}-rc.1")] {
-            let at = format!("{plugin}/manifests/{tag}");
-            assert_eq!(put(client, &at, &version, &[]).await.status, 201);
+            let (at, zip) = (format!("{plugin}/manifests/{tag}"), zip(&tag, "as it is"));
+            assert_eq!(client.push_plugin(plugin, &tag, &zip).await.status, 201);
+            let version = artifact(&zip);
             refused(client, &tag, true).await;
             let deleted = match tag.contains("rc") {
-                true => format!("/v2/{plugin}/manifests/{kept}"),
+                true => format!("/v2/{plugin}/manifests/{}", digest(&version)),
                 false => format!("/v2/{at}"),
             };
             for _ in 0..2 {
@@ -419,22 +426,49 @@ async fn a_version_of_a_plugin_that_changes() {
                 refused(client, &tag, false).await;
                 assert_eq!(put(client, &at, &version, &[]).await.status, 201, "the same comes back");
             }
+            versions.push(version);
         }
     }
-    let channel = format!("{plugin}/manifests/latest");
-    assert_eq!(put(&callers[0], &channel, &version, &[]).await.status, 201, "a channel moves");
+    let channel = format!("{plugin}/manifests/beta");
+    for version in [&versions[1], &versions[2], &versions[1]] {
+        assert_eq!(put(&callers[0], &channel, version, &[]).await.status, 201, "a channel moves");
+        assert_eq!(target(&server, plugin, "beta").await, digest(version));
+    }
 
-    // Nor when its organisation goes: no other ever gets that name.
-    for manifest in others.iter().chain([&version]) {
+    // Nor when nothing of the plugin is left: its tombstones are.
+    for manifest in &versions {
         let path = format!("/v2/{plugin}/manifests/{}", digest(manifest));
         assert_eq!(admin.delete(&path).await.status, 202);
     }
-    assert_eq!(admin.delete(&format!("/v2/{plugin}/blobs/{config}")).await.status, 202);
+    for other in &no_plugins {
+        let answer = put(&admin, &format!("{plugin}/manifests/1.0"), other, &[]).await;
+        assert_eq!(denied(&answer), rule(403, "version_immutable"));
+        let write = json!([{"repository": plugin, "tag": "1.0", "digest": digest(other)}]);
+        assert_eq!(write_tags(&admin, write).await.problem(), rule(409, "version_immutable"));
+    }
+    let changed = admin.push_plugin(plugin, "1.0", &zip("1.0", "changed")).await;
+    assert_eq!(denied(&changed), rule(403, "version_immutable"));
+
+    // Nor when its organisation goes: no other ever gets that name.
+    for manifest in &no_plugins {
+        let path = format!("/v2/{plugin}/manifests/{}", digest(manifest));
+        assert_eq!(admin.delete(&path).await.status, 202);
+    }
+    let blobs =
+        versions.iter().map(|version| version["layers"][0]["digest"].as_str().expect("a digest").to_owned());
+    let changed = callers
+        .iter()
+        .enumerate()
+        .flat_map(|(number, _)| [format!("1.{number}"), format!("2.0.{number}-rc.1")]);
+    let changed = changed.map(|version| Sha256::of(&zip(&version, "changed")).to_string());
+    for blob in blobs.chain(changed).chain([config]) {
+        assert_eq!(admin.delete(&format!("/v2/{plugin}/blobs/{blob}")).await.status, 202);
+    }
     assert_eq!(admin.delete("/api/orgs/acme").await.status, 204);
     let again = admin.send("POST", "/api/orgs", &[], json!({"id": "acme"}).to_string()).await;
     assert_eq!(again.problem(), (409, "org_exists".to_owned()));
     let at = format!("{plugin}/manifests/1.0");
-    assert_eq!(denied(&put(&admin, &at, &others[0], &[]).await), rule(403, "not_a_member"));
+    assert_eq!(denied(&put(&admin, &at, &no_plugins[0], &[]).await), rule(403, "not_a_member"));
 }
 
 /// P3: an organisation that does not exist is refused as a foreign one is, byte for byte.

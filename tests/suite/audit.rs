@@ -9,6 +9,7 @@ use rusqlite::Connection;
 use serde_json::{Value, json};
 
 use crate::attacks::{client, index, issuer, of, put};
+use crate::harness::package::{Package, artifact};
 use crate::harness::{ADMIN_TOKEN, Answer, Client, Server, image};
 use crate::issuing::{Key, Kind, grants};
 use crate::matrix::{Tokens, made, rows};
@@ -333,7 +334,10 @@ admin       403 POST /v2/other/tool/blobs/uploads/?digest={ten} ten quota_reposi
 stranger    403 PUT /v2/acme/tool/manifests/new index not_a_member manifest.push acme acme/tool:new
 reader      403 PUT /v2/acme/tool/manifests/{index}?tag=x index permission_missing manifest.push acme acme/tool@{index}
 contributor 403 PUT /v2/acme/tool/manifests/latest index create_only manifest.push acme acme/tool:latest
-publisher   403 PUT /v2/acme/tool/manifests/1.0 index version_immutable manifest.push acme acme/tool:1.0
+publisher   403 PUT {mail}/manifests/1.0 changed version_immutable manifest.push acme acme/com.acme.mail:1.0
+publisher   403 PUT {mail}/manifests/1.0 index not_this_version manifest.push acme acme/com.acme.mail:1.0
+publisher   403 PUT {mail}/manifests/latest index latest_follows manifest.push acme acme/com.acme.mail:latest
+publisher   413 PUT {mail}/manifests/2.0 beyond-limit package_too_large manifest.push acme acme/com.acme.mail:2.0
 publisher   403 PUT /v2/acme/tool/manifests/v1 index tag_immutable manifest.push acme acme/tool:v1
 publisher   403 PUT /v2/acme/tool/manifests/{index}?tag=x&tag=v1 index tag_immutable manifest.push acme acme/tool@{index}
 publisher   412 PUT /v2/acme/tool/manifests/latest absent tag_moved manifest.push acme acme/tool:latest
@@ -345,7 +349,8 @@ stranger    403 POST /api/catalogs/acme/tags empty not_a_member tag.set acme acm
 contributor 409 POST /api/catalogs/acme/tags move create_only tag.set acme acme
 publisher   412 POST /api/catalogs/acme/tags moved tag_moved tag.set acme acme
 publisher   409 POST /api/catalogs/acme/tags v1 tag_immutable tag.set acme acme
-publisher   409 POST /api/catalogs/acme/tags both version_immutable tag.set acme acme
+publisher   409 POST /api/catalogs/acme/tags both not_this_version tag.set acme acme
+publisher   409 POST /api/catalogs/acme/tags latest latest_follows tag.set acme acme
 publisher   403 PUT /api/catalogs/acme/tag-rules empty permission_missing tag_rules.set acme acme
 stranger    403 PUT /api/catalogs/ghost/tag-rules empty permission_missing tag_rules.set ghost ghost
 reader      403 POST /api/orgs empty permission_missing organisation.create - -
@@ -372,6 +377,8 @@ publisher   404 DELETE /v2/acme/tool/manifests/nothing -
 publisher   404 DELETE {session} -
 publisher   400 PUT /v2/acme/tool/manifests/a empty
 publisher   404 PUT /v2/acme/tool/manifests/a lacking
+publisher   400 PUT {mail}/manifests/2.0 changed
+publisher   400 PUT {mail}/manifests/beta no-zip
 publisher   416 PATCH {mine} beyond
 publisher   405 POST /v2/acme/tool/manifests/a -
 publisher   400 POST /api/catalogs/acme/tags grant
@@ -402,11 +409,15 @@ async fn each_refusal_by_a_rule_is_one_line_and_no_other_refusal_is_told() {
     let server = issuing.start(&[]);
     let admin = server.admin();
     let latest = admin.push_artifact("acme/tool", "latest", "layer").await;
-    let mut plugin = index("plugin");
-    plugin["artifactType"] = json!("application/vnd.quire.plugin.v1");
-    for reference in ["1.0", "v1"] {
-        assert_eq!(admin.put_manifest("acme/tool", reference, &plugin).await.status, 201);
+    let kept = index("kept");
+    assert_eq!(admin.put_manifest("acme/tool", "v1", &kept).await.status, 201);
+    let (mail, package) = ("acme/com.acme.mail", Package::new("com.acme.mail", "1.0"));
+    let (zip, other_zip) = (package.bytes(), package.file("more", "").bytes());
+    for pushed in [admin.push_plugin(mail, "1.0", &zip).await, admin.put_manifest(mail, "beta", &kept).await]
+    {
+        assert_eq!(pushed.status, 201, "{pushed:?}");
     }
+    admin.push_package(mail, &other_zip).await;
     let rules = json!({"immutable": [{"repositories": "acme/**", "tags": "v*"}]});
     assert_eq!(send(&admin, "PUT /api/catalogs/acme/tag-rules", &rules).await.status, 200);
     for (line, change) in [
@@ -444,14 +455,21 @@ async fn each_refusal_by_a_rule_is_one_line_and_no_other_refusal_is_told() {
         ("{token}", &*token),
         ("{session}", session),
         ("{mine}", &*mine),
+        ("{mail}", "/v2/acme/com.acme.mail"),
     ];
     let filled =
         |text: &str| values.iter().fold(text.to_owned(), |text, (name, value)| text.replace(name, value));
     let of_index = ("content-type", "application/vnd.oci.image.index.v1+json");
     let of_image = ("content-type", "application/vnd.oci.image.manifest.v1+json");
     let absent = json!([{"repository": "acme/tool", "tag": "latest", "digest": latest, "expected": null}]);
-    let moving = json!([tag("latest", &of(&plugin.to_string()))]);
-    let both = json!([tag("1.0", &latest), tag("v1", &latest)]);
+    let of_kept = of(&kept.to_string());
+    let moving = json!([tag("latest", &of_kept)]);
+    let of_mail = |name: &str| json!({"repository": mail, "tag": name, "digest": of_kept});
+    let both = json!([of_mail("1.0"), tag("v1", &latest)]);
+    let mut beyond_limit = artifact(&zip);
+    beyond_limit["layers"][0]["size"] = json!(1_u64 << 40);
+    let mut no_zip = artifact(b"0123456789");
+    no_zip["layers"][0]["mediaType"] = json!("text/plain");
     let grant = json!({"name": "x", "grants": [{"catalog": "acme", "role": "publisher"}]});
     let body = |name: &str| match name {
         "-" => (vec![], String::new()),
@@ -466,6 +484,10 @@ async fn each_refusal_by_a_rule_is_one_line_and_no_other_refusal_is_told() {
         "moved" => (vec![], absent.to_string()),
         "v1" => (vec![], json!([tag("v1", &latest)]).to_string()),
         "both" => (vec![], both.to_string()),
+        "latest" => (vec![], json!([of_mail("latest")]).to_string()),
+        "changed" => (vec![of_image], artifact(&other_zip).to_string()),
+        "beyond-limit" => (vec![of_image], beyond_limit.to_string()),
+        "no-zip" => (vec![of_image], no_zip.to_string()),
         "unknown" => (vec![], json!([tag("a", &ten)]).to_string()),
         "acme" => (vec![], json!({"id": "acme"}).to_string()),
         "taken" => (vec![], json!({"id": "globex", "domain": "other.test"}).to_string()),

@@ -68,6 +68,8 @@ pub fn manifest(name: &str, seed: u32, blobs: &[u32], tags: &[&str]) -> NewManif
             annotations: BTreeMap::new(),
             references: blobs.iter().map(reference).collect(),
         },
+        blobs: vec![],
+        plugin: None,
         tags: tags.iter().map(|name| tag(name)).collect(),
         condition: TagCondition::Any,
         may_move: true,

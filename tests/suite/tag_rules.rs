@@ -4,7 +4,10 @@ use serde_json::{Value, json};
 
 use crate::attacks::{client, denied, index, of, put, rule, target, write_tags};
 use crate::harness::Server;
+use crate::harness::package::{Package, artifact};
 use crate::organisations::{RULES, good, refused, refused_whole, send};
+
+const PLUGIN: &str = "acme/com.acme.tool";
 
 #[tokio::test]
 async fn a_rule_keeps_tags_where_they_are_until_it_is_taken_away() {
@@ -117,33 +120,35 @@ async fn several_tags_are_written_all_or_none() {
     let server = Server::start(&[]);
     let publisher = server.caller(&[("acme", "publisher")]).await;
     let contributor = server.caller(&[("acme", "contributor")]).await;
-    let mut plugin = index("plugin");
-    plugin["artifactType"] = json!("application/vnd.quire.plugin.v1");
-    let (one, two, absent) = (of(&plugin.to_string()), of(&index(2).to_string()), of("absent"));
-    for (manifest, references) in [(&plugin, &["1.0", "latest", "v1"][..]), (&index(2), &["stable"])] {
-        for reference in references {
-            assert_eq!(publisher.put_manifest("acme/tool", reference, manifest).await.status, 201);
-        }
+    let zip = Package::new("com.acme.tool", "1.0").bytes();
+    let (one, two, absent) = (of(&artifact(&zip).to_string()), of(&index(2).to_string()), of("absent"));
+    for reference in ["1.0", "beta", "v1"] {
+        assert_eq!(publisher.push_plugin(PLUGIN, reference, &zip).await.status, 201);
     }
+    assert_eq!(publisher.put_manifest(PLUGIN, "stable", &index(2)).await.status, 201);
     let rules = json!({"immutable": [{"repositories": "acme/**", "tags": "v*"}]});
     good(&send(&server.admin(), RULES, &rules).await, 200);
-    let tag = |tag: &str, digest: &str| json!({"repository": "acme/tool", "tag": tag, "digest": digest});
+    let tag = |tag: &str, digest: &str| json!({"repository": PLUGIN, "tag": tag, "digest": digest});
     let expecting = |name: &str, digest: &str, expected: Value| {
         let mut tag = tag(name, digest);
         tag["expected"] = expected;
         tag
     };
-    let listed = async || good(&publisher.get("/v2/acme/tool/tags/list").await, 200)["tags"].clone();
+    let path = format!("/v2/{PLUGIN}/tags/list");
+    let listed = async || good(&publisher.get(&path).await, 200)["tags"].clone();
     let tags = listed().await;
+    assert_eq!(tags, json!(["1.0", "beta", "latest", "stable", "v1"]));
 
     // Every one that stands in the way is told, and the first decides.
     let fine = tag("new", &two);
     let stands = [
         (tag("a", &absent), ("manifest_unknown", "/digest"), 404),
-        (expecting("latest", &two, json!(two)), ("tag_moved", ""), 412),
-        (expecting("latest", &two, Value::Null), ("tag_moved", ""), 412),
+        (expecting("beta", &two, json!(two)), ("tag_moved", ""), 412),
+        (expecting("beta", &two, Value::Null), ("tag_moved", ""), 412),
         (expecting("nowhere", &two, json!(one)), ("tag_moved", ""), 412),
-        (tag("1.0", &two), ("version_immutable", ""), 409),
+        (tag("1.0", &two), ("not_this_version", ""), 409),
+        (tag("1.0.0", &one), ("not_this_version", ""), 409),
+        (tag("latest", &one), ("latest_follows", ""), 409),
         (tag("v1", &two), ("tag_immutable", ""), 409),
     ];
     for first in 0..stands.len() {
@@ -162,23 +167,23 @@ async fn several_tags_are_written_all_or_none() {
             format!("{code}:/{place}{field}")
         };
         let expected: Vec<String> = once.iter().zip(1..).map(told).collect();
-        assert_eq!(expected.len(), 5);
+        assert_eq!(expected.len(), 7);
         let answer = write_tags(&publisher, json!(body)).await;
         refused(&answer, stands[first].2, stands[first].1.0, &expected.join(" "));
     }
-    let answer = write_tags(&contributor, json!([fine, tag("latest", &two), tag("stable", &one)])).await;
+    let answer = write_tags(&contributor, json!([fine, tag("beta", &two), tag("stable", &one)])).await;
     refused(&answer, 409, "create_only", "create_only:/1 create_only:/2");
     assert_eq!(listed().await, tags, "nothing was written");
 
     // A channel goes forward and is rolled back, by who knows where it is.
     for (from, to) in [(&one, &two), (&two, &one), (&one, &one)] {
-        let answer = write_tags(&publisher, json!([expecting("latest", to, json!(from))])).await;
+        let answer = write_tags(&publisher, json!([expecting("beta", to, json!(from))])).await;
         assert_eq!((answer.status.as_u16(), answer.body.len()), (204, 0));
-        assert_eq!(&target(&server, "acme/tool", "latest").await, to);
+        assert_eq!(&target(&server, PLUGIN, "beta").await, to);
     }
     let fresh = json!([expecting("fresh", &two, Value::Null), tag("fresh-too", &two)]);
     assert_eq!(write_tags(&contributor, fresh.clone()).await.status, 204);
-    assert_eq!(target(&server, "acme/tool", "fresh").await, two);
+    assert_eq!(target(&server, PLUGIN, "fresh").await, two);
     let answer = write_tags(&contributor, fresh).await;
     refused(&answer, 412, "tag_moved", "tag_moved:/0");
 
@@ -189,17 +194,17 @@ async fn several_tags_are_written_all_or_none() {
     let findings = "repository:/0/repository repository:/1/repository tag:/1/tag digest:/1/digest \
                     digest:/1/expected tag:/3";
     refused(&write_tags(&publisher, bad).await, 400, "invalid", findings);
-    let narrow = server.token(&[("acme", "publisher")], json!({"repositories": ["acme/tool"]})).await;
+    let narrow = server.token(&[("acme", "publisher")], json!({"repositories": [PLUGIN]})).await;
     let elsewhere = json!([fine, {"repository": "acme/other", "tag": "a", "digest": one}]);
     refused_whole(&write_tags(&client(&server, &narrow), elsewhere).await, 403, "permission_missing");
-    assert_eq!(target(&server, "acme/tool", "new").await, "");
+    assert_eq!(target(&server, PLUGIN, "new").await, "");
 
     let many =
         |count: usize| json!((0..count).map(|number| tag(&format!("t{number}"), &one)).collect::<Vec<_>>());
     refused(&write_tags(&publisher, many(1001)).await, 400, "invalid", "tags:");
-    assert_eq!(target(&server, "acme/tool", "t0").await, "");
+    assert_eq!(target(&server, PLUGIN, "t0").await, "");
     assert_eq!(write_tags(&publisher, many(1000)).await.status, 204);
-    assert_eq!(target(&server, "acme/tool", "t999").await, one);
+    assert_eq!(target(&server, PLUGIN, "t999").await, one);
     // Of very many findings a hundred are told.
     let unknown: Vec<Value> = (0..1000).map(|number| tag(&format!("u{number}"), &absent)).collect();
     let answer = write_tags(&publisher, json!(unknown)).await;

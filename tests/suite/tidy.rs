@@ -29,7 +29,22 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("meta", &["access", "digest", "fault", "manifest", "name", "package", "staging", "version"]),
     // The use cases.
     ("callers", &["access", "digest", "issuers", "meta", "token"]),
-    ("registry", &["access", "blob", "digest", "manifest", "media_type", "meta", "name", "staging", "token"]),
+    (
+        "registry",
+        &[
+            "access",
+            "blob",
+            "digest",
+            "manifest",
+            "media_type",
+            "meta",
+            "name",
+            "package",
+            "staging",
+            "token",
+            "version",
+        ],
+    ),
     // The outside.
     ("telemetry", &["blob", "config", "meta", "registry"]),
     (
@@ -112,7 +127,9 @@ const FENCES: &[(&str, &[&str])] = &[
         &[
             "manifest.rs",
             "strict_json.rs",
+            "meta/plugin_store.rs",
             "package/",
+            "registry/packages.rs",
             "token/short.rs",
             "cli/remote.rs",
             "client/",
@@ -128,7 +145,9 @@ const FENCES: &[(&str, &[&str])] = &[
             "package/",
             "client/",
             "issuers/",
+            "meta/plugin_store.rs",
             "meta/sqlite/",
+            "registry/packages.rs",
             "http/",
             "cli/",
         ],
