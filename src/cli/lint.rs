@@ -8,8 +8,8 @@ use std::time::{Duration, Instant};
 use clap::{Arg, ArgMatches, Command, value_parser};
 use serde_json::json;
 
-use super::{CommandError, EXIT_NO, output_flag, wants_json};
-use crate::package::{ArchiveError, Finding, Limits, Severity, check};
+use super::{CommandError, EXIT_NO, findings, output_flag, wants_json};
+use crate::package::{ArchiveError, Limits, check};
 
 /// Longest time that reading a package takes.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -41,25 +41,10 @@ pub fn run(matches: &ArgMatches) -> Result<u8, CommandError> {
         let report = json!({ "accepted": accepted, "plugin": plugin, "findings": package.findings });
         writeln!(out, "{report:#}")?;
     } else {
-        for finding in &package.findings {
-            tell(&mut out, finding)?;
-        }
+        findings::tell(&mut out, &package.findings)?;
         if let Some(plugin) = &package.plugin {
             writeln!(out, "{} {} would be accepted", plugin.pid, plugin.version.as_str())?;
         }
     }
     Ok(if package.is_refused() { EXIT_NO } else { 0 })
-}
-
-fn tell(out: &mut impl Write, finding: &Finding) -> std::io::Result<()> {
-    let severity = match finding.severity {
-        Severity::Error => "error",
-        Severity::Warning => "warning",
-    };
-    let path = finding.path.as_ref().map(|path| format!("{path}: ")).unwrap_or_default();
-    writeln!(out, "{severity}: {path}{} [{}]", finding.message, finding.rule)?;
-    match &finding.hint {
-        Some(hint) => writeln!(out, "  hint: {hint}"),
-        None => Ok(()),
-    }
 }

@@ -4,11 +4,13 @@ mod audit;
 mod can_i;
 mod check_config;
 mod completions;
+mod findings;
 mod lint;
 mod login;
 mod logout;
 mod man;
 mod org;
+mod pack;
 mod remote;
 mod serve;
 mod text;
@@ -26,6 +28,7 @@ use thiserror::Error;
 use crate::app::StartError;
 use crate::client::ClientError;
 use crate::config::{self, ConfigError, Environment, Resolution, SETTINGS};
+use crate::package::PackError;
 
 /// The registry said no: refused, denied, unknown.
 pub const EXIT_NO: u8 = 1;
@@ -51,6 +54,8 @@ pub enum CommandError {
     #[error("{path}: {error}")]
     File { path: PathBuf, error: std::io::Error },
     #[error(transparent)]
+    Pack(#[from] PackError),
+    #[error(transparent)]
     Io(#[from] std::io::Error),
 }
 
@@ -73,6 +78,7 @@ pub fn command() -> Command {
         .subcommand(completions::command())
         .subcommand(man::command())
         .subcommand(lint::command())
+        .subcommand(pack::command())
         .subcommand(version::command())
 }
 
@@ -101,6 +107,7 @@ pub fn run(
         Some(("completions", matches)) => completions::run(matches),
         Some(("man", _)) => man::run(),
         Some(("lint", matches)) => lint::run(matches),
+        Some(("pack", matches)) => pack::run(matches),
         Some(("version", matches)) => version::run(matches),
         _ => Ok(EXIT_USAGE),
     }

@@ -137,7 +137,7 @@ fn code(error: &CommandError) -> &str {
     match error {
         CommandError::Client(error) => error.code(),
         CommandError::Usage(_) => "usage",
-        CommandError::Io(_) | CommandError::File { .. } => "io",
+        CommandError::Io(_) | CommandError::File { .. } | CommandError::Pack(_) => "io",
         CommandError::Config(_) | CommandError::Start(_) | CommandError::Logging(_) => "config",
     }
 }
@@ -167,6 +167,7 @@ fn exit_code(error: &CommandError) -> u8 {
         | CommandError::Logging(_)
         | CommandError::Usage(_)
         | CommandError::File { .. }
+        | CommandError::Pack(_)
         | CommandError::Io(_) => EXIT_USAGE,
     }
 }

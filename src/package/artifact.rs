@@ -1,9 +1,12 @@
 //! A plugin as an OCI artifact: the manifest over its config and its zip.
 
+use std::io;
+
 use serde_json::json;
 
 use super::plugin::Plugin;
-use crate::digest::Sha256;
+use super::structure::ReadAt;
+use crate::digest::{Algorithm, Hasher, Sha256};
 use crate::media_type::OCI_MANIFEST;
 
 /// `artifactType` of a plugin's manifest.
@@ -42,4 +45,47 @@ pub fn manifest(
             "org.opencontainers.image.version": plugin.version.as_str(),
         },
     }))
+}
+
+/// Bytes that are hashed at once.
+const STEP: usize = 128 << 10;
+
+/// Everything that a zip becomes in a registry.
+pub struct Artifact {
+    pub zip_digest: Sha256,
+    pub zip_size: u64,
+    pub config: Vec<u8>,
+    pub config_digest: Sha256,
+    pub manifest: Vec<u8>,
+    pub manifest_digest: Sha256,
+}
+
+impl Artifact {
+    /// Hashes the zip that a plugin was read from.
+    pub fn of(plugin: &Plugin, zip: &dyn ReadAt) -> io::Result<Self> {
+        let (zip_digest, zip_size) = hash(zip)?;
+        let config = plugin.config()?;
+        let config_digest = Sha256::of(&config);
+        let manifest = manifest(plugin, (config_digest, config.len() as u64), (zip_digest, zip_size))?;
+        let manifest_digest = Sha256::of(&manifest);
+        Ok(Self { zip_digest, zip_size, config, config_digest, manifest, manifest_digest })
+    }
+}
+
+/// Reads all of a source: its digest and size.
+pub fn hash(source: &dyn ReadAt) -> io::Result<(Sha256, u64)> {
+    let mut hasher = Hasher::new(Algorithm::Sha256);
+    let mut buffer = vec![0; STEP];
+    let mut size = 0;
+    loop {
+        match source.read_at(size, &mut buffer) {
+            Ok(0) => return Ok((hasher.finish().sha256, size)),
+            Ok(read) => {
+                hasher.update(&buffer[..read]);
+                size += read as u64;
+            }
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
 }

@@ -1,5 +1,5 @@
-//! Reading a plugin package: its structure, what its files say, and every finding at once. Pure: nothing is written,
-//! extracted or run. The server, `quire lint` and the tests use the same code, so that they can never disagree.
+//! Reading a plugin package: its structure, what its files say, and every finding at once. Nothing of it is extracted or
+//! run. The server, `quire lint` and the tests use the same code, so that they can never disagree. And, in `pack/`, making one.
 
 mod artifact;
 mod check;
@@ -7,6 +7,7 @@ mod fields;
 mod files;
 mod finding;
 mod logo;
+mod pack;
 mod pid;
 mod plugin;
 mod plugin_json;
@@ -15,10 +16,11 @@ mod readme;
 mod settings;
 mod structure;
 
-pub use self::artifact::{ARTIFACT_TYPE, CONFIG_MEDIA_TYPE, LAYER_MEDIA_TYPE, manifest};
+pub use self::artifact::{ARTIFACT_TYPE, Artifact, CONFIG_MEDIA_TYPE, LAYER_MEDIA_TYPE, hash, manifest};
 pub use self::check::{Package, check};
 pub use self::files::Files;
 pub use self::finding::{Finding, Severity};
+pub use self::pack::{LeftOut, PackError, Packed, TEMPORARY, Tree, pack};
 pub use self::pid::{PidError, belongs_to_domain, check_domain, check_pid};
 pub use self::plugin::{Plugin, Reading, read};
 pub use self::settings::{

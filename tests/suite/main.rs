@@ -32,6 +32,7 @@ mod meta_laws;
 mod migrations;
 mod mint;
 mod organisations;
+mod pack;
 mod pulls;
 #[cfg(feature = "interop")]
 mod quotas;

@@ -71,7 +71,7 @@ impl Findings {
 const SHOWN: usize = 1_024;
 
 /// A name as a terminal, a log and a JSON text can carry it. A name that is accepted stays as it is.
-pub(super) fn shown(name: &[u8]) -> String {
+pub(in crate::package) fn shown(name: &[u8]) -> String {
     let mut text = String::new();
     let clipped = &name[..name.len().min(SHOWN)];
     for chunk in clipped.utf8_chunks() {

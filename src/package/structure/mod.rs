@@ -20,8 +20,9 @@ use super::finding::{Finding, Severity};
 
 pub use self::archive::{Archive, ArchiveError, Entry, Kind, Method, ReadError, read_archive};
 use self::findings::Findings;
+pub(super) use self::findings::shown;
 pub use self::recorded::{Member, unpack_member};
-use self::rule::Rule;
+pub(super) use self::rule::Rule;
 pub use self::source::ReadAt;
 
 /// How much a package may be. [`Limits::default`] is what `spec/` promises; tests use smaller ones.
@@ -43,6 +44,11 @@ impl Default for Limits {
     fn default() -> Self {
         Self { entries: 10_000, unpacked: 256 << 20, ratio: 200, ratio_from: 1 << 20, findings: 1_000 }
     }
+}
+
+/// An error about one entry, or about what would become one, named so that a terminal can show it.
+pub(super) fn refusal(rule: Rule, name: &[u8], message: impl Into<String>) -> Finding {
+    Finding::error(rule.id(), Some(&shown(name)), message).hint(rule.hint())
 }
 
 #[cfg(test)]

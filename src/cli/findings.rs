@@ -1,0 +1,42 @@
+//! How findings about a package are told, whoever made them.
+
+use std::io::{self, Write};
+
+use serde_json::{Value, json};
+
+use super::text::plain;
+use crate::package::{Finding, Severity};
+
+/// Writes findings as text, each with its hint.
+pub fn tell(out: &mut impl Write, findings: &[Finding]) -> io::Result<()> {
+    for finding in findings {
+        let severity = match finding.severity {
+            Severity::Error => "error",
+            Severity::Warning => "warning",
+        };
+        let (path, hint) = (finding.path.as_deref(), finding.hint.as_deref());
+        tell_one(out, severity, path, &finding.message, finding.rule, hint)?;
+    }
+    Ok(())
+}
+
+fn tell_one(
+    out: &mut impl Write,
+    severity: &str,
+    path: Option<&str>,
+    message: &str,
+    rule: &str,
+    hint: Option<&str>,
+) -> io::Result<()> {
+    let path = path.map(|path| format!("{path}: ")).unwrap_or_default();
+    writeln!(out, "{}", plain(&format!("{severity}: {path}{message} [{rule}]")))?;
+    match hint {
+        Some(hint) => writeln!(out, "  hint: {}", plain(hint)),
+        None => Ok(()),
+    }
+}
+
+/// The report of a package that was refused.
+pub fn refusal(findings: Value) -> Value {
+    json!({ "accepted": false, "plugin": null, "findings": findings })
+}
