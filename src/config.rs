@@ -191,8 +191,15 @@ pub struct Resolution {
 }
 
 /// What is read of the environment besides `QUIRE_*`: where a person's logins and programs are.
-pub const FOREIGN_VARIABLES: [&str; 6] =
-    ["DOCKER_CONFIG", "HOME", "PATH", "REGISTRY_AUTH_FILE", "XDG_CONFIG_HOME", "XDG_RUNTIME_DIR"];
+pub const FOREIGN_VARIABLES: [&str; 7] = [
+    "DOCKER_CONFIG",
+    "HOME",
+    "PATH",
+    "REGISTRY_AUTH_FILE",
+    "XDG_CONFIG_HOME",
+    "XDG_RUNTIME_DIR",
+    "XDG_STATE_HOME",
+];
 
 /// The environment, given from outside so that tests need not change their own.
 pub type Environment = BTreeMap<String, String>;

@@ -8,7 +8,7 @@ use super::text::plain;
 use crate::package::{Finding, Severity};
 
 /// Writes findings as text, each with its hint.
-pub fn tell(out: &mut impl Write, findings: &[Finding]) -> io::Result<()> {
+pub fn tell(out: &mut (impl Write + ?Sized), findings: &[Finding]) -> io::Result<()> {
     for finding in findings {
         let severity = match finding.severity {
             Severity::Error => "error",
@@ -20,8 +20,19 @@ pub fn tell(out: &mut impl Write, findings: &[Finding]) -> io::Result<()> {
     Ok(())
 }
 
+/// Writes findings that came from a registry.
+pub fn tell_foreign(out: &mut (impl Write + ?Sized), findings: &[Value]) -> io::Result<()> {
+    for finding in findings {
+        let part = |name: &str| finding[name].as_str();
+        let severity = part("severity").unwrap_or("error");
+        let (message, rule) = (part("message").unwrap_or_default(), part("rule").unwrap_or("unknown"));
+        tell_one(out, severity, part("path"), message, rule, part("hint"))?;
+    }
+    Ok(())
+}
+
 fn tell_one(
-    out: &mut impl Write,
+    out: &mut (impl Write + ?Sized),
     severity: &str,
     path: Option<&str>,
     message: &str,

@@ -11,6 +11,7 @@ mod logout;
 mod man;
 mod org;
 mod pack;
+mod push;
 mod remote;
 mod serve;
 mod text;
@@ -79,6 +80,7 @@ pub fn command() -> Command {
         .subcommand(man::command())
         .subcommand(lint::command())
         .subcommand(pack::command())
+        .subcommand(push::command())
         .subcommand(version::command())
 }
 
@@ -108,6 +110,7 @@ pub fn run(
         Some(("man", _)) => man::run(),
         Some(("lint", matches)) => lint::run(matches),
         Some(("pack", matches)) => pack::run(matches),
+        Some(("push", matches)) => remote::finish(matches, push::run(matches, environment)),
         Some(("version", matches)) => version::run(matches),
         _ => Ok(EXIT_USAGE),
     }

@@ -160,6 +160,7 @@ fn exit_code(error: &CommandError) -> u8 {
             | ClientError::Helper { .. }
             | ClientError::NoAuthFile
             | ClientError::Credential
+            | ClientError::Source(_)
             | ClientError::Config(_),
         )
         | CommandError::Config(_)

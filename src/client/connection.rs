@@ -3,8 +3,8 @@
 use std::error::Error;
 use std::time::Duration;
 
-use reqwest::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderValue, LOCATION};
-use reqwest::{Method, RequestBuilder, Response, Url};
+use reqwest::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue, LOCATION};
+use reqwest::{Body, ClientBuilder, Method, RequestBuilder, Response, Url};
 use serde_json::Value;
 
 use super::error::{ClientError, Problem};
@@ -14,7 +14,7 @@ use super::secret::Secret;
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// For a request as a whole, and for the silence between two parts of a stream.
-const TIMEOUT: Duration = Duration::from_secs(60);
+pub(super) const TIMEOUT: Duration = Duration::from_secs(60);
 /// The largest answer that is held in memory.
 const ANSWER_LIMIT: usize = 32 << 20;
 const USER_AGENT: &str = concat!("quire/", env!("CARGO_PKG_VERSION"));
@@ -34,20 +34,14 @@ impl Connection {
             value.set_sensitive(true);
             Ok::<_, ClientError>(value)
         });
-        let mut http = reqwest::Client::builder()
-            .user_agent(USER_AGENT)
-            .redirect(reqwest::redirect::Policy::none())
-            .connect_timeout(CONNECT_TIMEOUT)
-            .read_timeout(TIMEOUT);
-        if !registry.is_encrypted() {
-            // The certificates of the system would be looked for, and may not be there.
-            http = http.tls_certs_only([]);
-        }
-        if registry.is_loopback() {
-            http = http.no_proxy();
-        }
-        let http = http.build().map_err(|error| unreachable(&registry.to_string(), &error))?;
+        let http = build(&registry, |http| http.read_timeout(TIMEOUT))?;
         Ok(Self { http, registry, authorization: authorization.transpose()? })
+    }
+
+    /// The same for bodies that may take long to send, as long as they get on.
+    pub(super) fn for_long_bodies(&self) -> Result<Self, ClientError> {
+        let http = build(&self.registry, |http| http.tcp_user_timeout(TIMEOUT))?;
+        Ok(Self { http, registry: self.registry.clone(), authorization: self.authorization.clone() })
     }
 
     pub fn registry(&self) -> &RegistryUrl {
@@ -94,6 +88,34 @@ impl Connection {
 
     pub(super) async fn open(&self, url: Url) -> Result<Response, ClientError> {
         self.send(self.request(Method::GET, url)).await
+    }
+
+    /// Sends what is not JSON. A refusal is a problem.
+    pub(super) async fn send_body(
+        &self,
+        method: Method,
+        url: Url,
+        headers: HeaderMap,
+        body: impl Into<Body>,
+        timeout: Duration,
+    ) -> Result<Response, ClientError> {
+        self.send(self.request(method, url).timeout(timeout).headers(headers).body(body)).await
+    }
+
+    /// Whether something is there.
+    pub(super) async fn has(&self, url: Url) -> Result<bool, ClientError> {
+        match self.send(self.request(Method::HEAD, url).timeout(TIMEOUT)).await {
+            Ok(_) => Ok(true),
+            Err(ClientError::Problem(problem)) if problem.status == 404 => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// A place that an answer named. The credential is for the server that it came from.
+    pub(super) fn place(&self, named: &str) -> Result<Url, ClientError> {
+        let base = self.registry.at("/", &[]);
+        let url = base.join(named).ok().filter(|url| url.origin() == base.origin());
+        url.ok_or_else(|| self.unexpected("it sends to another server, which is not followed"))
     }
 
     pub(super) fn unexpected(&self, reason: impl Into<String>) -> ClientError {
@@ -148,6 +170,24 @@ impl Connection {
         }
         Ok(body)
     }
+}
+
+fn build(
+    registry: &RegistryUrl,
+    more: impl FnOnce(ClientBuilder) -> ClientBuilder,
+) -> Result<reqwest::Client, ClientError> {
+    let mut http = reqwest::Client::builder()
+        .user_agent(USER_AGENT)
+        .redirect(reqwest::redirect::Policy::none())
+        .connect_timeout(CONNECT_TIMEOUT);
+    if !registry.is_encrypted() {
+        // The certificates of the system would be looked for, and may not be there.
+        http = http.tls_certs_only([]);
+    }
+    if registry.is_loopback() {
+        http = http.no_proxy();
+    }
+    more(http).build().map_err(|error| unreachable(&registry.to_string(), &error))
 }
 
 /// The innermost cause says what happened; what stands around it says only that a request was sent.

@@ -30,6 +30,9 @@ pub enum ClientError {
     NoAuthFile,
     #[error("the credential holds characters that no token has")]
     Credential,
+    /// What is to be sent could not be read.
+    #[error("the package could not be read: {0}")]
+    Source(std::io::Error),
     #[error(transparent)]
     Config(#[from] ConfigError),
 }
@@ -45,12 +48,13 @@ impl ClientError {
             Self::AuthFile { .. } | Self::NoAuthFile => "auth_file",
             Self::Helper { .. } => "credential_helper",
             Self::Credential => "credential",
+            Self::Source(_) => "io",
             Self::Config(_) => "config",
         }
     }
 }
 
-/// A refusal of the registry (RFC 9457).
+/// A refusal of the registry (RFC 9457), or one that `/v2` words in its own way.
 #[derive(Debug)]
 pub struct Problem {
     pub status: u16,
@@ -85,10 +89,28 @@ struct Part {
 }
 
 impl Problem {
+    /// What `/v2` says beside the words of its first error.
+    pub fn more(&self) -> &Value {
+        &self.document["errors"][0]["more"]
+    }
+
+    /// A version is there with another manifest than the one that it was to get.
+    pub(super) fn version_taken(reference: &str, there: &str, ours: &str) -> Self {
+        let detail = format!(
+            "{reference} is there with other bytes: its manifest is {there}, that of this file is {ours}; \
+             a version never changes, so give this one another"
+        );
+        let code = "version_immutable".to_owned();
+        let document = json!({ "type": "about:blank", "title": "Forbidden", "status": 403, "code": code,
+            "detail": detail, "digest": there, "pushed": ours });
+        Self { status: 403, code, detail, parts: Vec::new(), document }
+    }
+
     /// Reads the body of a refusal. Something between us and the registry may have answered in its place, so
     /// a body that is no problem document is a problem without words.
     pub(super) fn of(status: reqwest::StatusCode, body: &[u8]) -> Self {
         let document: Option<Value> = serde_json::from_slice(body).ok();
+        let document = document.map(|document| of_distribution(status, &document).unwrap_or(document));
         let read = document.and_then(|document| {
             let known = Document::deserialize(&document).ok()?;
             Some((known, document))
@@ -110,9 +132,45 @@ impl Problem {
     }
 }
 
+/// The first error of the distribution specification's form as a problem document. The rule says more than the code, and is
+/// what the code would be below `/api`. All errors stay as they came, below `errors`, with their message as `detail`.
+fn of_distribution(status: reqwest::StatusCode, document: &Value) -> Option<Value> {
+    let errors = document.get("errors").filter(|_| document.get("code").is_none())?.as_array()?;
+    let first = errors.first()?;
+    let (code, message) = (first.get("code")?.as_str()?, first.get("message")?.as_str()?);
+    let code = first.pointer("/detail/rule").and_then(Value::as_str).unwrap_or(code);
+    let part = |error: &Value| {
+        let mut part =
+            json!({ "code": error["code"], "detail": error["message"].as_str().unwrap_or_default() });
+        if !error["detail"].is_null() {
+            part["more"] = error["detail"].clone();
+        }
+        part
+    };
+    let errors: Vec<Value> = errors.iter().map(part).collect();
+    Some(json!({ "type": "about:blank", "title": status.canonical_reason(), "status": status.as_u16(),
+        "code": code, "detail": message, "errors": errors }))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_refusal_of_the_distribution_protocol_becomes_a_problem() {
+        let body = json!({ "errors": [
+            { "code": "DENIED", "message": "it stays", "detail": { "rule": "version_immutable", "tag": "1.0" } },
+            { "code": "OTHER", "message": "and more" },
+        ] });
+        let problem = Problem::of(reqwest::StatusCode::FORBIDDEN, body.to_string().as_bytes());
+        assert_eq!((problem.status, problem.code.as_str()), (403, "version_immutable"));
+        assert_eq!(problem.detail, "it stays");
+        assert_eq!(problem.parts, [(None, "it stays".into()), (None, "and more".into())]);
+        assert_eq!(problem.document["errors"][0]["more"]["tag"], "1.0");
+        let body = json!({ "errors": [{ "code": "UNKNOWN", "message": "x" }] });
+        let problem = Problem::of(reqwest::StatusCode::NOT_FOUND, body.to_string().as_bytes());
+        assert_eq!((problem.code.as_str(), &problem.document["title"]), ("UNKNOWN", &json!("Not Found")));
+    }
 
     #[test]
     fn a_problem_document_is_kept_whole() {

@@ -12,52 +12,56 @@ use serde_json::{Value, json};
 use crate::harness::{ADMIN_TOKEN, Server};
 
 /// Somebody who runs commands: a registry, a home of their own, and nothing else in the environment.
-struct Person {
+pub struct Person {
     home: tempfile::TempDir,
     variables: Vec<(String, String)>,
 }
 
 /// How a command ended.
 #[derive(Debug)]
-struct Ended {
-    code: Option<i32>,
-    out: String,
-    err: String,
+pub struct Ended {
+    pub code: Option<i32>,
+    pub out: String,
+    pub err: String,
 }
 
 impl Person {
     /// Somebody without a credential.
-    fn at(url: &str) -> Self {
+    pub fn at(url: &str) -> Self {
         let home = tempfile::tempdir().expect("a folder");
         Self { home, variables: vec![("QUIRE_URL".to_owned(), url.to_owned())] }
     }
 
     /// Somebody with a token in a variable.
-    fn with_token(url: &str, token: &str) -> Self {
+    pub fn with_token(url: &str, token: &str) -> Self {
         Self::at(url).with("QUIRE_TOKEN", token)
     }
 
-    fn with(mut self, variable: &str, value: &str) -> Self {
+    pub fn with(mut self, variable: &str, value: &str) -> Self {
         self.variables.push((variable.to_owned(), value.to_owned()));
         self
     }
 
-    fn path(&self, name: &str) -> PathBuf {
+    pub fn path(&self, name: &str) -> PathBuf {
         self.home.path().join(name)
     }
 
-    fn run(&self, line: &str) -> Ended {
+    pub fn run(&self, line: &str) -> Ended {
         self.run_with_input(line, "")
     }
 
     /// The words of a line stand between blanks.
-    fn run_with_input(&self, line: &str, input: &str) -> Ended {
+    pub fn command(&self, line: &str) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_quire"));
         command.args(line.split_whitespace()).env_clear().current_dir(self.home.path());
         command.env("HOME", self.home.path()).env("PATH", std::env::var("PATH").unwrap_or_default());
         command.envs(self.variables.iter().map(|(name, value)| (name, value)));
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        let mut child = command.spawn().expect("the program runs");
+        command
+    }
+
+    fn run_with_input(&self, line: &str, input: &str) -> Ended {
+        let mut child = self.command(line).spawn().expect("the program runs");
         // A command that reads no input may have closed it.
         let _ = child.stdin.take().expect("its input").write_all(input.as_bytes());
         let output = child.wait_with_output().expect("its end");
@@ -70,19 +74,19 @@ impl Person {
     }
 
     /// Runs a command that has to succeed, and returns what it printed on standard output.
-    fn done(&self, line: &str) -> String {
+    pub fn done(&self, line: &str) -> String {
         let ended = self.run(line);
         assert_eq!(ended.code, Some(0), "{line}: {ended:?}");
         ended.out
     }
 
-    fn done_json(&self, line: &str) -> Value {
+    pub fn done_json(&self, line: &str) -> Value {
         let text = self.done(&format!("{line} --output json"));
         serde_json::from_str(&text).unwrap_or_else(|error| panic!("{line}: {error}: {text}"))
     }
 
     /// The code of the problem that a command tells in JSON, and its exit code.
-    fn problem(&self, line: &str) -> (Option<i32>, String) {
+    pub fn problem(&self, line: &str) -> (Option<i32>, String) {
         let ended = self.run(&format!("{line} --output json"));
         let problem: Value =
             serde_json::from_str(&ended.err).unwrap_or_else(|error| panic!("{error}: {ended:?}"));

@@ -34,6 +34,7 @@ mod mint;
 mod organisations;
 mod pack;
 mod pulls;
+mod push;
 #[cfg(feature = "interop")]
 mod quotas;
 mod races;

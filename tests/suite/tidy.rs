@@ -22,7 +22,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("token", &["access", "digest"]),
     ("issuers", &["access", "name", "token"]),
     ("config", &["access"]),
-    ("client", &["config"]),
+    ("client", &["config", "digest", "media_type", "package"]),
     // Bytes and rows.
     ("staging", &["digest"]),
     ("blob", &["digest", "fault", "staging"]),
@@ -82,7 +82,7 @@ const LAYERS: &[(&str, &[&str])] = &[
             "token",
         ],
     ),
-    ("cli", &["access", "app", "client", "config", "issuers", "name", "package", "telemetry"]),
+    ("cli", &["access", "app", "client", "config", "issuers", "name", "package", "telemetry", "version"]),
 ];
 
 /// Where a third-party crate may be named. A crate that is not listed is allowed nowhere.
@@ -92,7 +92,7 @@ const FENCES: &[(&str, &[&str])] = &[
     ("async_trait", &["blob/", "meta/", "staging.rs", "http/request_body.rs", "http/multipart/"]),
     ("aws_lc_rs", &["token/"]),
     ("base64", &["token/", "client/auth_file.rs", "issuers/", "http/"]),
-    ("bytes", &["blob/", "registry/", "staging.rs", "http/", "package/structure/source.rs"]),
+    ("bytes", &["blob/", "registry/", "staging.rs", "client/upload.rs", "http/", "package/structure/source.rs"]),
     ("clap", &["cli/"]),
     ("clap_complete", &["cli/completions.rs"]),
     ("clap_mangen", &["cli/man.rs"]),
@@ -100,7 +100,7 @@ const FENCES: &[(&str, &[&str])] = &[
     ("flate2", &["package/structure/"]),
     ("governor", &["http/rates.rs"]),
     ("http", &["http/", "config.rs"]),
-    ("http_body", &["http/"]),
+    ("http_body", &["client/upload.rs", "http/"]),
     ("http_body_util", &["http/"]),
     ("hyper", &["http/"]),
     ("hyper_util", &["http/"]),
@@ -108,6 +108,7 @@ const FENCES: &[(&str, &[&str])] = &[
     ("icu_normalizer", &["package/structure/"]),
     ("icu_properties", &["package/structure/"]),
     ("ignore", &["package/pack/"]),
+    ("indicatif", &["cli/push.rs"]),
     ("jiff", &["http/"]),
     ("jsonwebtoken", &["token/", "issuers/"]),
     ("memchr", &["http/multipart/"]),
@@ -159,7 +160,7 @@ const FENCES: &[(&str, &[&str])] = &[
     ("strsim", &["config.rs"]),
     ("strum", &["http/route/", "package/structure/rule.rs"]),
     ("subtle", &["token/"]),
-    ("tempfile", &["cli/pack.rs"]),
+    ("tempfile", &["cli/pack.rs", "client/upload_memory.rs"]),
     ("thiserror", &[""]),
     (
         "tokio",
@@ -170,6 +171,7 @@ const FENCES: &[(&str, &[&str])] = &[
             "cli/remote.rs",
             "cli/serve.rs",
             "client/credential_helper.rs",
+            "client/patience.rs",
             "http/",
             "issuers/",
             "meta/sqlite/",
