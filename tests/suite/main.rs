@@ -4,6 +4,8 @@
 mod harness;
 
 mod access_laws;
+mod archive_corpus;
+mod archives;
 mod attacks;
 mod audit;
 mod bad_input;
