@@ -178,7 +178,7 @@ impl CentralHeader {
         let (name, rest) = variable.split_at(self.name_length.min(variable.len()));
         let extra = &rest[..self.extra_length.min(rest.len())];
         let kind = if name.ends_with(b"/") { Kind::Folder } else { Kind::File };
-        entry_name::check(name, self.flags & FLAG_UTF8 != 0, findings);
+        entry_name::check(name, self.flags & FLAG_UTF8 != 0, self.host, findings);
         self.check_features(name, findings);
         let executable = attributes::check(self.host, self.external, kind, name, findings);
         let zip64 = extra::check(extra, Header::Central, kind, name, findings);

@@ -43,8 +43,12 @@ const NUMBERED_DEVICES: [&str; 2] = ["com", "lpt"];
 /// Windows takes superscript digits for digits here.
 const DEVICE_DIGITS: [char; 13] = ['0', '1', '2', '3', '4', '5', '6', '7', '8', '9', '¹', '²', '³'];
 
-/// Checks one name as the central directory has it. `flagged` is the flag that says that it is UTF-8.
-pub(super) fn check(name: &[u8], flagged: bool, findings: &mut Findings) {
+/// MS-DOS and NTFS. Info-ZIP takes names from there to be in a code page, also when the flag says UTF-8.
+const CODE_PAGE_HOSTS: [u8; 2] = [0, 11];
+
+/// Checks one name as the central directory has it. `flagged` is the flag that says that it is UTF-8, `host`
+/// the system that the entry says to be from.
+pub(super) fn check(name: &[u8], flagged: bool, host: u8, findings: &mut Findings) {
     if name.len() > NAME_LIMIT {
         let message = format!("the name has {} bytes, at most {NAME_LIMIT} are allowed", name.len());
         return findings.refuse_entry(Rule::NameLength, name, message);
@@ -56,6 +60,11 @@ pub(super) fn check(name: &[u8], flagged: bool, findings: &mut Findings) {
     if !flagged && !text.is_ascii() {
         let message = "the name is not ASCII, and not flagged as UTF-8 (bit 11 of the flags)";
         findings.refuse_entry(Rule::NameUnflagged, name, message);
+    }
+    if flagged && !text.is_ascii() && CODE_PAGE_HOSTS.contains(&host) {
+        let message =
+            format!("the name is not ASCII, and the entry is from system {host}, which has code pages");
+        findings.refuse_entry(Rule::NameHost, name, message);
     }
     if !ComposingNormalizerBorrowed::new_nfc().is_normalized(text) {
         findings.refuse_entry(Rule::NameNfc, name, "the name is not in Unicode's composed form (NFC)");
@@ -160,6 +169,12 @@ fn check_component(component: &str) -> Option<(Rule, String)> {
     }
     if component.ends_with(|last: char| last == '.' || last.is_whitespace()) {
         return Some((Rule::NameTrailing, format!("the component {component:?} ends with a dot or blank")));
+    }
+    // Of `a` and `a;1` Info-ZIP makes one file, on every system.
+    let stem = component.trim_end_matches(|last: char| last.is_ascii_digit());
+    if stem.ends_with(';') {
+        let message = format!("the component {component:?} ends with what is a version number on VMS");
+        return Some((Rule::NameVersion, message));
     }
     is_device(component)
         .then(|| (Rule::NameDevice, format!("the component {component:?} is a device on Windows")))

@@ -86,6 +86,9 @@ pub enum Rule {
     /// Not ASCII, and not flagged as UTF-8.
     #[strum(serialize = "name.unflagged")]
     NameUnflagged,
+    /// Not ASCII, from a system whose names some readers take to be in a code page, flagged or not.
+    #[strum(serialize = "name.host")]
+    NameHost,
     #[strum(serialize = "name.nfc")]
     NameNfc,
     #[strum(serialize = "name.length")]
@@ -117,6 +120,9 @@ pub enum Rule {
     NameDots,
     #[strum(serialize = "name.trailing")]
     NameTrailing,
+    /// A component that ends in a semicolon and digits, as files of VMS do.
+    #[strum(serialize = "name.version")]
+    NameVersion,
     #[strum(serialize = "name.device")]
     NameDevice,
     #[strum(serialize = "name.duplicate")]
@@ -183,6 +189,9 @@ impl Rule {
             Self::NameUtf8 | Self::NameUnflagged => {
                 "pack with a tool that flags names as UTF-8 (Python or Go; `zip` does not), or use ASCII names"
             }
+            Self::NameHost => {
+                "unzip would give the file another name: use ASCII names, or pack on Linux or macOS with Python"
+            }
             Self::NameNfc => "macOS tends to decompose accents: use ASCII names",
             Self::NameLength | Self::NameComponentLength => "shorten the name and pack again",
             Self::NameDepth => "put the files into fewer folders",
@@ -202,6 +211,9 @@ impl Rule {
                 "pack from inside of the folder, so that no path begins elsewhere"
             }
             Self::NameTrailing => "Windows drops dots and blanks at the end of a name; rename the file",
+            Self::NameVersion => {
+                "unzip takes ; and digits at the end of a name for a version and drops them; rename the file"
+            }
             Self::NameDevice => "Windows gives this name to a device, with any extension; rename the file",
             Self::NameDuplicate => "the archive was added to; pack it again from scratch",
             Self::NameCase => "these are one file on Windows and macOS; rename one of them",

@@ -27,7 +27,13 @@ fn each(rule: &'static str, names: &[(&str, &str)]) -> Vec<Pair> {
 fn bytes() -> Vec<Pair> {
     let of = |name: &[u8]| package([named(name)]);
     let unflagged = |name: &str| package([named(name.as_bytes()).both(|head| head.flags = 0)]);
+    let from = |host: u16, name: &str| {
+        package([named(name.as_bytes()).with(|entry| entry.made_by = host << 8 | 63)])
+    };
     let mut pairs = vec![
+        pair("name.host", "from MS-DOS", from(0, "süß.txt"), from(3, "süß.txt")),
+        pair("name.host", "from MS-DOS, one letter", from(0, "é"), from(0, "e")),
+        pair("name.host", "from NTFS", from(11, "日本語.txt"), from(14, "日本語.txt")),
         pair("name.utf8", "Latin-1", of(b"s\xfc\xdf.txt"), of("süß.txt".as_bytes())),
         pair("name.utf8", "a slash in two bytes", of(b"a\xc0\xafb"), of(b"a/b")),
         pair("name.utf8", "half a surrogate pair", of(b"\xed\xa0\xbd.txt"), of("\u{d7a3}.txt".as_bytes())),
@@ -172,6 +178,16 @@ fn components() -> Vec<Pair> {
                 ("a /b", "a b"),
                 ("a\u{3000}", "\u{3000}a"),
                 ("....", "..._"),
+            ],
+        ),
+        each(
+            "name.version",
+            &[
+                ("plugin.json;1", "plugin;1.json"),
+                ("a;", "a;b"),
+                ("a;007", "a;007x"),
+                ("a/b;1", "a/;1b"),
+                ("a;1/", "a;1_/"),
             ],
         ),
         each(

@@ -40,9 +40,9 @@ impl Random {
     }
 }
 
-const WORDS: [&str; 16] = [
-    "a", "B", "plugin", "süß", "日本", "x.py", "read me", "[1]", "~", "-", ".hidden", "#", "👍", "a'b", "&",
-    "%41",
+const WORDS: [&str; 28] = [
+    "x;1", "a;1b", ";b", "a;1.x", "%00", "$HOME", "^A", "{b}", "=", "+", "a..b", "é", "a", "B", "plugin",
+    "süß", "日本", "x.py", "read me", "[1]", "~", "-", ".hidden", "#", "👍", "a'b", "&", "%41",
 ];
 
 /// Ids of extra fields that some reader gives a meaning.

@@ -19,6 +19,10 @@ fn unflagged(name: &[u8]) -> Member {
     Member::stored(name, b"").with(|member| member.flags = 0)
 }
 
+fn from(host: u16, name: &str) -> Member {
+    Member::stored(name, b"").with(|member| member.made_by = host << 8 | 20)
+}
+
 pub fn cases() -> Vec<Case> {
     let deep = |depth: usize| vec!["d"; depth].join("/");
     let long = |length: usize| {
@@ -38,6 +42,11 @@ pub fn cases() -> Vec<Case> {
             .refuses("Japanese", unflagged("日本.txt".as_bytes()))
             .accepts("ASCII", unflagged(b"a.txt"))
             .accepts("flagged", Member::stored("日本.txt", b"")),
+        Case::new(Rule::NameHost)
+            .refuses("MS-DOS", from(0, "süß.txt"))
+            .refuses("NTFS", from(11, "日本.txt"))
+            .accepts("Unix", from(3, "süß.txt"))
+            .accepts("MS-DOS and ASCII", from(0, "suess.txt")),
         case(Rule::NameNfc, &["e\u{301}", "a/u\u{308}.txt", "\u{212b}"], &["é", "a/ü.txt", "Å", "q\u{301}"]),
         case(Rule::NameLength, &[&long(1_025), &long(1_900)], &[&long(1_024)]),
         case(
@@ -92,6 +101,11 @@ pub fn cases() -> Vec<Case> {
             Rule::NameTrailing,
             &["a.", "a ", "a./b", "a /b", "...", "a\u{a0}", "a\u{3000}/", " "],
             &[" a", "a.b", "a b"],
+        ),
+        case(
+            Rule::NameVersion,
+            &["a.py;1", "a;", "a/b;123", "a;2/b", ";", "a;1;2"],
+            &["a;b", "a;1b", ";1a", "a;1.py", "1"],
         ),
         case(
             Rule::NameDevice,
