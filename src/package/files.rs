@@ -20,6 +20,24 @@ const MACOS_FOLDER: &str = "__MACOSX/";
 pub(super) const PLUGIN_JSON: &str = "plugin.json";
 pub(super) const PLUGIN_PY: &str = "plugin.py";
 
+/// What else a zip may be, by a file that it has then. The first that fits counts: apps have a manifest of Java.
+const OTHER_KINDS: [(&str, &str); 6] = [
+    (".dist-info/WHEEL", "a Python wheel"),
+    ("EGG-INFO/PKG-INFO", "a Python egg"),
+    ("AndroidManifest.xml", "an Android app"),
+    ("META-INF/MANIFEST.MF", "a Java archive"),
+    ("[Content_Types].xml", "an Office document"),
+    ("mimetype", "an OpenDocument file or an e-book"),
+];
+
+/// What a package without metadata looks like.
+pub(super) fn other_kind(files: &impl Files) -> Option<&'static str> {
+    let fits = |path: &str, end: &str| path == end || end.starts_with('.') && path.ends_with(end);
+    let place = |path: &str| OTHER_KINDS.iter().position(|(end, _)| fits(path, end));
+    let first = files.paths().filter_map(place).min()?;
+    OTHER_KINDS.get(first).map(|(_, kind)| *kind)
+}
+
 /// The folder of the metadata, as a prefix of paths: empty for the root.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Base(pub String);
@@ -112,6 +130,19 @@ mod tests {
         ] {
             let files = Memory(paths.iter().map(|path| (path.to_string(), Vec::new())).collect());
             assert_eq!(locate(&files), Ok(Base(base.into())), "{paths:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_plugin_is_named() {
+        for (paths, kind) in [
+            (vec!["six.py", "six-1.17.0.dist-info/WHEEL"], Some("a Python wheel")),
+            (vec!["META-INF/MANIFEST.MF", "a/B.class"], Some("a Java archive")),
+            (vec!["META-INF/MANIFEST.MF", "classes.dex", "AndroidManifest.xml"], Some("an Android app")),
+            (vec!["docs/mimetype", "WHEEL", "a/META-INF/MANIFEST.MF"], None),
+        ] {
+            let files = Memory(paths.iter().map(|path| (path.to_string(), Vec::new())).collect());
+            assert_eq!(other_kind(&files), kind, "{paths:?}");
         }
     }
 

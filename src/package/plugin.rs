@@ -90,7 +90,7 @@ pub fn read(files: &impl Files) -> io::Result<Reading> {
     let plugin = match files::locate(files) {
         Ok(base) => read_at(files, &base, &mut findings)?,
         Err(missing) => {
-            findings.push(no_metadata(missing.near_miss));
+            findings.push(no_metadata(missing.near_miss, files::other_kind(files)));
             None
         }
     };
@@ -98,8 +98,11 @@ pub fn read(files: &impl Files) -> io::Result<Reading> {
     Ok(Reading { plugin, findings: findings.into_vec() })
 }
 
-fn no_metadata(near_miss: Option<String>) -> Finding {
-    let message = "no plugin.json and no plugin.py at the root or in a single top folder";
+fn no_metadata(near_miss: Option<String>, other_kind: Option<&str>) -> Finding {
+    let mut message = "no plugin.json and no plugin.py at the root or in a single top folder".to_owned();
+    if let Some(kind) = other_kind {
+        message = format!("{message}: this looks like {kind}");
+    }
     let finding = Finding::error("plugin.metadata", near_miss.as_deref(), message);
     match near_miss {
         Some(path) => {

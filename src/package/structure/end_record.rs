@@ -3,7 +3,7 @@
 use std::io;
 
 use super::fields::{
-    END_RECORD, Fields, LOCAL_HEADER, SIGNATURES, VERSION_NEEDED, ZIP64_END_RECORD, ZIP64_LOCATOR,
+    DESCRIPTOR, END_RECORD, Fields, LOCAL_HEADER, SIGNATURES, VERSION_NEEDED, ZIP64_END_RECORD, ZIP64_LOCATOR,
 };
 use super::source::Window;
 use super::{Findings, Rule};
@@ -204,6 +204,10 @@ fn not_an_archive(window: &mut Window<'_>, findings: &mut Findings) -> io::Resul
         findings.refuse(Rule::EndRecord, format!("the file of {size} bytes has no end record: it was cut"));
         return Ok(());
     }
+    if head.starts_with(&DESCRIPTOR) {
+        findings.refuse(Rule::Disk, "this is one part of a split archive, and not the last one");
+        return Ok(());
+    }
     let known: [(&[u8], &str); 6] = [
         (b"\x1f\x8b", "gzip"),
         (b"BZh", "bzip2"),
@@ -214,6 +218,7 @@ fn not_an_archive(window: &mut Window<'_>, findings: &mut Findings) -> io::Resul
     ];
     let message = match known.iter().find(|(magic, _)| head.starts_with(magic)) {
         Some((_, format)) => format!("this is a {format} file, not a zip"),
+        None if size == 0 => "the file is empty".to_owned(),
         None if head.get(TAR) == Some(b"ustar") => "this is a tar file, not a zip".to_owned(),
         None => format!("this is not a zip: the {size} bytes neither begin nor end like one"),
     };

@@ -162,7 +162,8 @@ impl Rule {
                 "the file was cut or added to on its way here; send it again, or pack it again"
             }
             Self::Comment => "pack without a comment: comments belong into the README",
-            Self::Disk => "join a split archive first: `zip -s 0 split.zip --out plugin.zip`",
+            // Joining is no advice: `zip -s 0` damages files that lie in more than two parts.
+            Self::Disk => "pack the folder again as one file: `zip -r plugin.zip DIR`, without `-s`",
             Self::Directory | Self::LocalHeader | Self::LocalDiffers | Self::Gap | Self::Overlap => REPACK,
             Self::Zip64 => "a package of this size needs no ZIP64; pack it again without (`zip -fz-`)",
             Self::Descriptor => "pack into a file and not into a pipe, or pack again with another tool",
