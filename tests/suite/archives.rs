@@ -5,6 +5,8 @@ use std::time::{Duration, Instant};
 
 use quire::package::{Finding, Limits, Package, Severity, check};
 
+#[cfg(feature = "interop")]
+use crate::archive_corpus::limits::noise;
 use crate::archive_corpus::writer::Entry;
 use crate::archive_corpus::{METADATA, Pair, package, pairs};
 
@@ -115,4 +117,26 @@ fn an_inner_archive_is_opaque() {
         broken.enumerate().map(|(number, bytes)| Entry::stored(format!("inner/{number}.zip"), &bytes));
     let (refused, found) = read(&package(inner).bytes(), &Limits::default());
     assert!(!refused && found.is_empty(), "{found:#?}");
+}
+
+/// 256 MiB, of files that are each packed as well as is allowed.
+#[cfg(feature = "interop")]
+#[test]
+fn the_limit_of_what_comes_out_is_the_one_that_is_promised() {
+    const MEBIBYTE: usize = 1 << 20;
+    let part = |length: usize| {
+        let mut content = noise(6_000);
+        content.resize(length, 0);
+        Entry::deflated("part", &content)
+    };
+    let [whole, last, more] = [MEBIBYTE, MEBIBYTE - METADATA.len(), MEBIBYTE - METADATA.len() + 1].map(part);
+    let named = |entry: &Entry, number: usize| {
+        entry.clone().both(|head| head.name = format!("part-{number}").into_bytes())
+    };
+    for (last, rules) in [(last, &[][..]), (more, &["limit.unpacked"])] {
+        let parts = (1..256).map(|number| named(&whole, number)).chain([named(&last, 256)]);
+        let (_, found) = read(&package(parts).bytes(), &Limits::default());
+        let found: Vec<&str> = found.iter().map(|finding| finding.rule).collect();
+        assert_eq!(found, rules);
+    }
 }

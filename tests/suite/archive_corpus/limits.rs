@@ -21,7 +21,7 @@ fn entries() -> Vec<Pair> {
 }
 
 /// Content that cannot be packed.
-fn noise(length: usize) -> Vec<u8> {
+pub fn noise(length: usize) -> Vec<u8> {
     let mut random = super::random::Random::new(1);
     (0..length).map(|_| random.byte()).collect()
 }

@@ -7,7 +7,7 @@ mod content;
 mod extra_fields;
 mod frame;
 mod headers;
-mod limits;
+pub mod limits;
 mod names;
 pub mod random;
 pub mod writer;
