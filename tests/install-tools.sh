@@ -5,7 +5,7 @@
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
-debian_packages=(skopeo podman buildah umoci crun strace curl jq)
+debian_packages=(skopeo podman buildah umoci crun strace curl jq zip unzip)
 # Only for the benches: on some systems these start as services when they are installed.
 if [[ "${1:-}" == bench ]]; then
     debian_packages+=(nginx docker-registry wrk)
@@ -13,6 +13,9 @@ fi
 python_oras=0.2.43
 go_oras=v1.3.6
 cargo_deny=0.20.2
+# Archives that are no plugins: small wheels of the package index, and a Debian package with a Java archive.
+foreign_wheels=(six==1.17.0 iniconfig==2.1.0)
+foreign_package=libjsr305-java
 conformance=v0.0.0-20260831232431-97274622c111
 
 tools="$PWD/target/tools"
@@ -67,6 +70,24 @@ install_python_oras() {
         || skip "the Python oras" "pip could not install it; is the package index reachable?"
 }
 
+install_foreign_archives() {
+    local foreign="$tools/foreign" wheel unpacked
+    mkdir -p "$foreign"
+    for wheel in "${foreign_wheels[@]}"; do
+        compgen -G "$foreign/${wheel/==/-}-*.whl" >/dev/null && continue
+        "$tools/venv/bin/python" -m pip download --quiet --no-deps --only-binary=:all: --dest "$foreign" "$wheel" \
+            || skip "the wheel $wheel" "pip could not download it; is the package index reachable?"
+    done
+    if ! compgen -G "$foreign/*.jar" >/dev/null; then
+        unpacked="$(mktemp -d)"
+        { (cd "$unpacked" && apt-get -o APT::Sandbox::User=root download --quiet --quiet "$foreign_package") \
+            && dpkg-deb --extract "$unpacked"/*.deb "$unpacked" \
+            && find "$unpacked" -name '*.jar' -type f -exec cp {} "$foreign" ';' -quit; } \
+            || skip "the Java archive of $foreign_package" "apt-get could not download it"
+        rm -rf "$unpacked"
+    fi
+}
+
 version_of_go_program() {
     [[ -x "$tools/bin/$1" ]] || return 0
     go version -m "$tools/bin/$1" | awk '$1 == "mod" { print $3 }'
@@ -86,6 +107,7 @@ else
     done
 fi
 install_python_oras
+install_foreign_archives
 if command -v go >/dev/null; then
     install_go_program conformance github.com/opencontainers/distribution-spec/conformance "$conformance"
     install_go_program oras oras.land/oras/cmd/oras "$go_oras"
@@ -108,6 +130,7 @@ if command -v dpkg-query >/dev/null; then
     done
 fi
 printf '%-16s %s\n' "oras (Python)" "$(version_of_python_oras)"
+printf '%-16s %s\n' "foreign archives" "$(find "$tools/foreign" -type f -printf '%f ')"
 if command -v go >/dev/null; then
     printf '%-16s %s\n' conformance "$(version_of_go_program conformance)"
     printf '%-16s %s\n' "oras (Go)" "$(version_of_go_program oras)"

@@ -1,8 +1,11 @@
-//! Real clients against the server.
+//! Real clients against the server, and other people's tools for archives against the reader of packages.
 
 #[path = "../harness/mod.rs"]
 mod harness;
 
+#[path = "../suite/archive_corpus/mod.rs"]
+mod archive_corpus;
+mod archives;
 mod conformance;
 mod docker_format;
 mod large;

@@ -23,7 +23,7 @@ fn search_path() -> Vec<PathBuf> {
     [tools.join("bin"), tools.join("venv/bin")].into_iter().chain(std::env::split_paths(&path)).collect()
 }
 
-fn find(program: &str) -> Option<PathBuf> {
+pub fn find(program: &str) -> Option<PathBuf> {
     search_path().into_iter().map(|folder| folder.join(program)).find(|path| path.is_file())
 }
 
