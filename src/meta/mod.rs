@@ -35,9 +35,9 @@ pub use self::organisations::{
     CatalogRefusal, DeleteOrganisation, Organisation, OrganisationChange, Quota, Usage, WriteOrganisation,
 };
 pub use self::plugin_store::{
-    BLOCKED, Block, Choice, Deprecation, ENABLEMENTS, Enabled, Enablement, Facets, Findable, LATEST,
-    NewEnablement, NewPlugin, PackageFile, PluginChange, PluginQuery, PluginRecord, PluginStore, SetBlock,
-    SetEnablement, Which,
+    BLOCKED, Block, Choice, Deprecation, ENABLEMENT_BYTES, ENABLEMENTS, Enabled, Enablement, Facets,
+    Findable, LATEST, NewEnablement, NewPlugin, PAGE_BYTES, PackageFile, PluginChange, PluginQuery,
+    PluginRecord, PluginStore, SetBlock, SetEnablement, Which,
 };
 pub use self::tag_writes::{
     ImmutableTags, TagCondition, TagRefusal, TagRule, TagWrite, TagWriteRefusal, WriteTags,

@@ -19,6 +19,10 @@ use crate::version::Version;
 pub const LATEST: &str = "latest";
 /// Most plugins that an organisation enables: all of them stand in one plan.
 pub const ENABLEMENTS: usize = 1000;
+/// Most bytes of config documents in one page of plugins or versions; one alone may have more.
+pub const PAGE_BYTES: usize = 8 * 1024 * 1024;
+/// Most bytes of config documents that the enablements of an organisation may have together.
+pub const ENABLEMENT_BYTES: usize = 32 * 1024 * 1024;
 /// Most digests that may be blocked: every node keeps them in memory.
 pub const BLOCKED: usize = 100_000;
 
@@ -299,7 +303,7 @@ pub enum SetEnablement {
     Unusable(Box<PluginRecord>),
     /// It leads to another package than expected.
     Differs(Box<PluginRecord>),
-    /// The organisation has as many as it may.
+    /// The organisation has as many as it may, or they say too much together.
     Full,
 }
 

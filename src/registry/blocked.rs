@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
+use std::time::{Duration, Instant};
 
 use super::{Refusal, Registry, RegistryError};
 use crate::access::Requester;
@@ -11,13 +12,17 @@ use crate::meta::{Block, Page, SetBlock};
 
 type Reasons = HashMap<Sha256, Arc<str>>;
 
+/// How long nobody asks again after the store did not answer: pulls go on meanwhile.
+const PATIENCE: Duration = Duration::from_millis(500);
+
 /// What is blocked, as of a generation of the changes that nodes tell each other of.
 #[derive(Default)]
 pub(super) struct Blocked {
     known: RwLock<Option<(u64, Arc<Reasons>)>>,
     /// One more than the generation in which nothing at all was blocked, so that most pulls ask no further.
     nothing: AtomicU64,
-    reading: tokio::sync::Mutex<()>,
+    /// Held while they are read; when that failed last.
+    reading: tokio::sync::Mutex<Option<Instant>>,
 }
 
 impl Blocked {
@@ -46,12 +51,19 @@ impl Registry {
 
     /// Reads them again. While the store does not answer, what was known before goes on.
     async fn read_blocked(&self) -> Result<Arc<Reasons>, RegistryError> {
-        let _one = self.blocked.reading.lock().await;
+        let mut failed = self.blocked.reading.lock().await;
         let generation = self.changes.generation();
         if let Some(reasons) = self.blocked.current(generation) {
             return Ok(reasons);
         }
+        let waits = failed.is_some_and(|at| at.elapsed() < PATIENCE);
+        if waits
+            && let Some((_, reasons)) = &*self.blocked.known.read().unwrap_or_else(PoisonError::into_inner)
+        {
+            return Ok(Arc::clone(reasons));
+        }
         let read = self.meta.blocked_digests().await;
+        *failed = read.is_err().then(Instant::now);
         let mut known = self.blocked.known.write().unwrap_or_else(PoisonError::into_inner);
         let reasons: Arc<Reasons> = match (read, &*known) {
             (Ok(read), _) => Arc::new(read.into_iter().collect()),

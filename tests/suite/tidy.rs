@@ -92,7 +92,10 @@ const FENCES: &[(&str, &[&str])] = &[
     ("async_trait", &["blob/", "meta/", "staging.rs", "http/request_body.rs", "http/multipart/"]),
     ("aws_lc_rs", &["token/"]),
     ("base64", &["token/", "client/auth_file.rs", "issuers/", "http/"]),
-    ("bytes", &["blob/", "registry/", "staging.rs", "client/upload.rs", "http/", "package/structure/source.rs"]),
+    (
+        "bytes",
+        &["blob/", "registry/", "staging.rs", "client/upload.rs", "http/", "package/structure/source.rs"],
+    ),
     ("clap", &["cli/"]),
     ("clap_complete", &["cli/completions.rs"]),
     ("clap_mangen", &["cli/man.rs"]),

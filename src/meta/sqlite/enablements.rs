@@ -10,7 +10,8 @@ use super::rows::{damaged, millis, sha256, time};
 use super::{audit, organisations};
 use crate::access::Actor;
 use crate::meta::{
-    Choice, ENABLEMENTS, Enabled, Enablement, NewEnablement, PluginRecord, SetEnablement, Which,
+    Choice, ENABLEMENT_BYTES, ENABLEMENTS, Enabled, Enablement, NewEnablement, PluginRecord, SetEnablement,
+    Which,
 };
 use crate::name::RepositoryName;
 
@@ -93,10 +94,15 @@ pub(super) fn set(
     if let Some(enablement) = known.clone().filter(same) {
         return Ok(SetEnablement::Set(Box::new(Enabled { enablement, now: Some(now) })));
     }
-    let count: usize = db
-        .prepare_cached("SELECT count(*) FROM enablements WHERE organisation = ?1")?
-        .query_row((organisation,), |row| row.get(0))?;
-    if known.is_none() && count >= ENABLEMENTS {
+    let (others, bytes): (usize, usize) = db
+        .prepare_cached(
+            "SELECT count(*), coalesce(sum(length(schema)), 0) FROM enablements
+             WHERE organisation = ?1 AND NOT (catalog = ?2 AND pid = ?3)",
+        )?
+        .query_row((organisation, plugin.catalog(), plugin.without_catalog()), |row| {
+            Ok((row.get(0)?, row.get(1)?))
+        })?;
+    if others >= ENABLEMENTS || bytes.saturating_add(now.metadata.len()) > ENABLEMENT_BYTES {
         return Ok(SetEnablement::Full);
     }
     let (chosen, channel) = match choice {

@@ -3,11 +3,10 @@
 use rusqlite::types::Value;
 use rusqlite::{Connection, params_from_iter};
 
-use super::plugin_versions::{COLUMNS, record};
+use super::plugin_versions::{COLUMNS, page_of, record};
 use super::repositories::name;
-use super::rows::page;
 use crate::access::{CatalogScope, SYSTEM_CATALOG};
-use crate::meta::{Facets, Page, PluginQuery, PluginRecord};
+use crate::meta::{Facets, PAGE_BYTES, Page, PluginQuery, PluginRecord};
 
 /// Where a catalog stands among those that have a plugin of the same id: the system's comes last.
 fn place(catalog: &str) -> (bool, &str) {
@@ -25,7 +24,8 @@ pub(super) fn list(db: &Connection, query: &PluginQuery) -> rusqlite::Result<Pag
         let place = |record: &PluginRecord| place(record.repository.catalog()).0;
         key(left).cmp(&key(right)).then_with(|| place(left).cmp(&place(right)))
     });
-    Ok(page(found, query.limit))
+    // A catalog that was read to the bytes of a page has more of them than are left here.
+    Ok(page_of(found, query.limit))
 }
 
 /// A condition, and the values of its parameters in their order.
@@ -117,11 +117,14 @@ fn list_in(
     let mut statement = db.prepare_cached(&text)?;
     let mut rows = statement.query(params_from_iter(sql.values))?;
     let full = found.len().saturating_add(query.limit).saturating_add(1);
+    let mut bytes = 0;
     while found.len() < full
+        && bytes <= PAGE_BYTES
         && let Some(row) = rows.next()?
     {
         let record = record(row)?;
         if scope.admits(&record.repository) {
+            bytes += record.metadata.len();
             found.push(record);
         }
     }

@@ -7,14 +7,14 @@ use uuid::Uuid;
 
 use super::events::Log;
 use super::repositories::{self, name};
-use super::rows::{damaged, millis, page, sha256, size, time};
+use super::rows::{damaged, millis, sha256, size, time};
 use super::tag_rules;
 use super::tags;
 use crate::access::Actor;
 use crate::digest::Sha256;
 use crate::meta::{
-    Change, Deprecation, Findable, LATEST, NewPlugin, PackageFile, Page, PluginChange, PluginRecord,
-    PutManifest, TagRefusal, TagRule, Which,
+    Change, Deprecation, Findable, LATEST, NewPlugin, PAGE_BYTES, PackageFile, Page, PluginChange,
+    PluginRecord, PutManifest, TagRefusal, TagRule, Which,
 };
 use crate::name::{RepositoryName, Tag};
 use crate::package::Method;
@@ -103,8 +103,30 @@ pub(super) fn list(
          WHERE v.repository = ?1 AND (?2 IS NULL OR v.precedence < ?2) ORDER BY v.precedence DESC LIMIT ?3"
     ))?;
     let below = below.map(Version::sort_key);
-    let rows = statement.query_map((id, below, limit.saturating_add(1)), record)?;
-    Ok(page(rows.collect::<rusqlite::Result<_>>()?, limit))
+    let mut rows = statement.query((id, below, limit.saturating_add(1)))?;
+    let mut found = Vec::new();
+    let mut bytes = 0;
+    while bytes <= PAGE_BYTES
+        && let Some(row) = rows.next()?
+    {
+        let record = record(row)?;
+        bytes += record.metadata.len();
+        found.push(record);
+    }
+    Ok(page_of(found, limit))
+}
+
+/// Cuts a list that was read with one too many, or with more bytes than a page has.
+pub(super) fn page_of(mut found: Vec<PluginRecord>, limit: usize) -> Page<PluginRecord> {
+    let mut bytes = 0;
+    let mut fits = |record: &&PluginRecord| {
+        bytes += record.metadata.len();
+        bytes <= PAGE_BYTES
+    };
+    let fitting = found.iter().take(limit).take_while(&mut fits).count().max(limit.min(1));
+    let more = found.len() > fitting;
+    found.truncate(fitting);
+    Page { items: found, more }
 }
 
 /// The version of the plugin that a manifest is.
