@@ -13,6 +13,7 @@ mod plugin;
 mod plugin_json;
 mod python;
 mod readme;
+mod readme_html;
 mod settings;
 mod structure;
 
@@ -23,6 +24,7 @@ pub use self::finding::{Finding, Severity};
 pub use self::pack::{LeftOut, PackError, Packed, TEMPORARY, Tree, pack};
 pub use self::pid::{PidError, belongs_to_domain, check_domain, check_pid};
 pub use self::plugin::{Plugin, Reading, read};
+pub use self::readme_html::readme_html;
 pub use self::settings::{
     SettingType, SettingsItem, Verdict, schema_digest, schema_value, settings_of, to_json_schema, verdict,
 };
