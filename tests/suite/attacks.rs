@@ -502,7 +502,7 @@ async fn an_unknown_organisation_told_from_a_foreign_one() {
         }
         let mut requests: Vec<(&str, String, String)> = Vec::new();
         for row in rows() {
-            let (path, body) = row.request(who, &world.tokens);
+            let (path, body) = row.request(who, &world.ids);
             requests.push((row.method, path, body));
         }
         for (method, path, body) in &extra {

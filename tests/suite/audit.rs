@@ -12,7 +12,7 @@ use crate::attacks::{client, index, issuer, of, put};
 use crate::harness::package::{Package, artifact};
 use crate::harness::{ADMIN_TOKEN, Answer, Client, Server, image};
 use crate::issuing::{Key, Kind, grants};
-use crate::matrix::{Tokens, made, rows};
+use crate::matrix::{Ids, made, rows};
 
 /// The lines that somebody reads.
 async fn lines(client: &Client, query: &str) -> Vec<Value> {
@@ -305,7 +305,7 @@ async fn reading_is_not_told() {
     let reads: Vec<_> = rows().into_iter().filter(|row| row.method == "GET").collect();
     assert!(reads.len() > 30, "there are reads");
     for row in reads {
-        let (path, _) = row.request("publisher", &Tokens::new());
+        let (path, _) = row.request("publisher", &Ids::default());
         for client in &clients {
             for method in ["GET", "HEAD"] {
                 client.send(method, &path, &[], "").await;

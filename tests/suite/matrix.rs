@@ -9,6 +9,7 @@ use quire::http::route::{Route, RouteError, RouteName};
 use serde_json::{Value, json};
 use strum::IntoEnumIterator;
 
+use crate::harness::package::Package;
 use crate::harness::{ADMIN_TOKEN, Answer, Client, Server, image};
 use crate::issuing::{Issuing, Kind, grants};
 
@@ -52,6 +53,8 @@ const LEGEND: &[(char, &str, &str)] = &[
     ('U', "404 BLOB_UPLOAD_UNKNOWN", ""),
     ('i', "", "400 invalid"),
     ('f', "", "409 org_not_empty"),
+    ('C', "", "403 create_only"),
+    ('x', "", "400 unsupported"),
 ];
 
 /// Method, path, outcomes, and the name of the body if there is one. `ghost` is no organisation. A row is asked
@@ -221,6 +224,132 @@ POST   /api/catalogs/acme/tags                              uu uuu pp cnn m nn n
 POST   /api/catalogs/corp/tags                              uu uuu pp mmm n nn mmmm u  tag:corp
 POST   /api/catalogs/ghost/tags                             uu uuu pp mmm m MM mmmm u  tag:ghost
 POST   /api/catalogs/system/tags                            uu uuu pp ppp p nn pppp u  tag:system
+
+-- Plugins of one's own organisation; nobody uploads anything, as no body says what it is
+GET    /api/orgs/acme/plugins                               uu uuu oo ooo m oo oooo u
+GET    /api/orgs/acme/plugins/facets                        uu uuu oo ooo m oo oooo u
+GET    /api/orgs/acme/plugins/com.example.tool              uu uuu oo ooo m oo oooo u
+GET    /api/orgs/acme/plugins/com.example.tool/versions     uu uuu oo ooo m oo oooo u
+GET    /api/orgs/acme/plugins/com.example.tool/versions/1.0 uu uuu oo ooo m oo oooo u
+GET    /api/orgs/acme/plugins/com.example.tool/versions/1.0/files uu uuu oo ooo m oo oooo u
+GET    /api/orgs/acme/plugins/com.example.tool/versions/1.0/files/plugin.json uu uuu oo ooo m oo oooo u
+GET    /api/orgs/acme/plugins/com.example.tool/versions/1.0/readme uu uuu oo ooo m oo oooo u
+GET    /api/orgs/acme/plugins/com.example.tool/settings-schema uu uuu oo ooo m oo oooo u
+GET    /api/orgs/acme/plugins/com.example.tool/diff?from=1.0&to=2.0 uu uuu oo ooo m oo oooo u
+GET    /api/orgs/acme/plugins/{version:acme}                uu uuu oo ooo m oo oooo u
+GET    /api/orgs/acme/plugins/{version:system}              uu uuu oo ooo m oo oooo u
+GET    /api/orgs/acme/plugins/{version:corp}                uu uuu NN NNN m NN NNNN u
+GET    /api/orgs/acme/plugins/{id}                          uu uuu NN NNN m NN NNNN u
+POST   /api/orgs/acme/plugins/upload                        uu uuu pp xxx m xx xxxx u
+PATCH  /api/orgs/acme/plugins/{version:acme}                uu uuu pp Coo m oo oooo u  enabled
+PATCH  /api/orgs/acme/plugins/{version:system}              uu uuu pp NNN m NN NNNN u  enabled
+PATCH  /api/orgs/acme/plugins/{version:corp}                uu uuu pp NNN m NN NNNN u  enabled
+PATCH  /api/orgs/acme/plugins/no-id                         uu uuu pp NNN m NN NNNN u  enabled
+DELETE /api/orgs/acme/plugins/{version:acme}                uu uuu pp Cnn m nn nnnn u
+DELETE /api/orgs/acme/plugins/{version:system}              uu uuu pp NNN m NN NNNN u
+DELETE /api/orgs/acme/plugins/{version:corp}                uu uuu pp NNN m NN NNNN u
+
+-- Plugins of a foreign organisation
+GET    /api/orgs/corp/plugins                               uu uuu mm mmm o oo mmmm u
+GET    /api/orgs/corp/plugins/facets                        uu uuu mm mmm o oo mmmm u
+GET    /api/orgs/corp/plugins/com.example.tool              uu uuu mm mmm o oo mmmm u
+GET    /api/orgs/corp/plugins/com.example.tool/versions     uu uuu mm mmm o oo mmmm u
+GET    /api/orgs/corp/plugins/com.example.tool/versions/1.0 uu uuu mm mmm o oo mmmm u
+GET    /api/orgs/corp/plugins/com.example.tool/versions/1.0/files uu uuu mm mmm o oo mmmm u
+GET    /api/orgs/corp/plugins/com.example.tool/versions/1.0/files/plugin.json uu uuu mm mmm o oo mmmm u
+GET    /api/orgs/corp/plugins/com.example.tool/versions/1.0/readme uu uuu mm mmm o oo mmmm u
+GET    /api/orgs/corp/plugins/com.example.tool/settings-schema uu uuu mm mmm o oo mmmm u
+GET    /api/orgs/corp/plugins/com.example.tool/diff?from=1.0&to=2.0 uu uuu mm mmm o oo mmmm u
+GET    /api/orgs/corp/plugins/{version:corp}                uu uuu mm mmm o oo mmmm u
+GET    /api/orgs/corp/plugins/{version:acme}                uu uuu mm mmm N NN mmmm u
+POST   /api/orgs/corp/plugins/upload                        uu uuu pp mmm x xx mmmm u
+PATCH  /api/orgs/corp/plugins/{version:corp}                uu uuu pp mmm o oo mmmm u  enabled
+PATCH  /api/orgs/corp/plugins/{version:acme}                uu uuu pp mmm N NN mmmm u  enabled
+DELETE /api/orgs/corp/plugins/{version:corp}                uu uuu pp mmm n nn mmmm u
+DELETE /api/orgs/corp/plugins/{version:acme}                uu uuu pp mmm N NN mmmm u
+
+-- Plugins of no organisation
+GET    /api/orgs/ghost/plugins                              uu uuu mm mmm m NN mmmm u
+GET    /api/orgs/ghost/plugins/facets                       uu uuu mm mmm m NN mmmm u
+GET    /api/orgs/ghost/plugins/com.example.tool             uu uuu mm mmm m NN mmmm u
+GET    /api/orgs/ghost/plugins/com.example.tool/versions    uu uuu mm mmm m NN mmmm u
+GET    /api/orgs/ghost/plugins/com.example.tool/versions/1.0 uu uuu mm mmm m NN mmmm u
+GET    /api/orgs/ghost/plugins/com.example.tool/versions/1.0/files uu uuu mm mmm m NN mmmm u
+GET    /api/orgs/ghost/plugins/com.example.tool/versions/1.0/files/plugin.json uu uuu mm mmm m NN mmmm u
+GET    /api/orgs/ghost/plugins/com.example.tool/versions/1.0/readme uu uuu mm mmm m NN mmmm u
+GET    /api/orgs/ghost/plugins/com.example.tool/settings-schema uu uuu mm mmm m NN mmmm u
+GET    /api/orgs/ghost/plugins/com.example.tool/diff?from=1.0&to=2.0 uu uuu mm mmm m NN mmmm u
+GET    /api/orgs/ghost/plugins/{version:system}             uu uuu mm mmm m NN mmmm u
+POST   /api/orgs/ghost/plugins/upload                       uu uuu pp mmm m NN mmmm u
+PATCH  /api/orgs/ghost/plugins/{version:system}             uu uuu pp mmm m NN mmmm u  enabled
+DELETE /api/orgs/ghost/plugins/{version:system}             uu uuu pp mmm m NN mmmm u
+
+-- The system catalog is no organisation
+GET    /api/orgs/system/plugins                             uu uuu mm mmm m NN mmmm u
+GET    /api/orgs/system/plugins/facets                      uu uuu mm mmm m NN mmmm u
+GET    /api/orgs/system/plugins/com.example.tool            uu uuu mm mmm m NN mmmm u
+GET    /api/orgs/system/plugins/com.example.tool/versions   uu uuu mm mmm m NN mmmm u
+GET    /api/orgs/system/plugins/com.example.tool/versions/1.0 uu uuu mm mmm m NN mmmm u
+GET    /api/orgs/system/plugins/com.example.tool/versions/1.0/files uu uuu mm mmm m NN mmmm u
+GET    /api/orgs/system/plugins/com.example.tool/versions/1.0/files/plugin.json uu uuu mm mmm m NN mmmm u
+GET    /api/orgs/system/plugins/com.example.tool/versions/1.0/readme uu uuu mm mmm m NN mmmm u
+GET    /api/orgs/system/plugins/com.example.tool/settings-schema uu uuu mm mmm m NN mmmm u
+GET    /api/orgs/system/plugins/com.example.tool/diff?from=1.0&to=2.0 uu uuu mm mmm m NN mmmm u
+GET    /api/orgs/system/plugins/{version:system}            uu uuu mm mmm m NN mmmm u
+POST   /api/orgs/system/plugins/upload                      uu uuu pp mmm m NN mmmm u
+PATCH  /api/orgs/system/plugins/{version:system}            uu uuu pp mmm m NN mmmm u  enabled
+DELETE /api/orgs/system/plugins/{version:system}            uu uuu pp mmm m NN mmmm u
+
+-- Plugins of the system catalog
+GET    /api/admin/plugins                                   uu uuu oo ooo o oo oooo u
+GET    /api/admin/plugins/facets                            uu uuu oo ooo o oo oooo u
+GET    /api/admin/plugins/com.example.tool                  uu uuu oo ooo o oo oooo u
+GET    /api/admin/plugins/com.example.tool/versions         uu uuu oo ooo o oo oooo u
+GET    /api/admin/plugins/com.example.tool/versions/1.0     uu uuu oo ooo o oo oooo u
+GET    /api/admin/plugins/com.example.tool/versions/1.0/files uu uuu oo ooo o oo oooo u
+GET    /api/admin/plugins/com.example.tool/versions/1.0/files/plugin.json uu uuu oo ooo o oo oooo u
+GET    /api/admin/plugins/com.example.tool/versions/1.0/readme uu uuu oo ooo o oo oooo u
+GET    /api/admin/plugins/com.example.tool/settings-schema  uu uuu oo ooo o oo oooo u
+GET    /api/admin/plugins/com.example.tool/diff?from=1.0&to=2.0 uu uuu oo ooo o oo oooo u
+GET    /api/admin/plugins/{version:system}                  uu uuu oo ooo o oo oooo u
+GET    /api/admin/plugins/{version:acme}                    uu uuu NN NNN N NN NNNN u
+POST   /api/admin/plugins/upload                            uu uuu pp ppp p xx pppp u
+PATCH  /api/admin/plugins/{version:system}                  uu uuu pp ppp p oo pppp u  enabled
+PATCH  /api/admin/plugins/{version:acme}                    uu uuu pp ppp p NN pppp u  enabled
+DELETE /api/admin/plugins/{version:system}                  uu uuu pp ppp p nn pppp u
+DELETE /api/admin/plugins/{version:acme}                    uu uuu pp ppp p NN pppp u
+
+-- What orchestrators load
+PUT    /api/orgs/acme/enablements/org/com.example.tool      uu uuu pp Coo m oo oooo u  enable
+PUT    /api/orgs/acme/enablements/system/com.example.tool   uu uuu pp poo m oo oooo u  enable
+GET    /api/orgs/acme/enablements                           uu uuu oo ooo m oo oooo u
+GET    /api/orgs/acme/enablements/org/com.example.tool      uu uuu oo ooo m oo oooo u
+GET    /api/orgs/acme/enablements/system/com.example.none   uu uuu NN NNN m NN NNNN u
+GET    /api/orgs/acme/orchestrator-plan                     uu uuu oo ooo m oo oooo u
+DELETE /api/orgs/acme/enablements/org/com.example.none      uu uuu pp CNN m NN NNNN u
+DELETE /api/orgs/acme/enablements/system/com.example.none   uu uuu pp pNN m NN NNNN u
+PUT    /api/orgs/corp/enablements/org/com.example.tool      uu uuu pp mmm o oo mmmm u  enable
+GET    /api/orgs/corp/enablements                           uu uuu mm mmm o oo mmmm u
+GET    /api/orgs/corp/enablements/org/com.example.tool      uu uuu mm mmm o oo mmmm u
+GET    /api/orgs/corp/orchestrator-plan                     uu uuu mm mmm o oo mmmm u
+DELETE /api/orgs/corp/enablements/org/com.example.none      uu uuu pp mmm N NN mmmm u
+PUT    /api/orgs/ghost/enablements/system/com.example.tool  uu uuu pp mmm m NN mmmm u  enable
+GET    /api/orgs/ghost/enablements                          uu uuu mm mmm m NN mmmm u
+GET    /api/orgs/ghost/enablements/system/com.example.tool  uu uuu mm mmm m NN mmmm u
+GET    /api/orgs/ghost/orchestrator-plan                    uu uuu mm mmm m NN mmmm u
+DELETE /api/orgs/ghost/enablements/system/com.example.tool  uu uuu pp mmm m NN mmmm u
+PUT    /api/orgs/system/enablements/system/com.example.tool uu uuu pp mmm m NN mmmm u  enable
+GET    /api/orgs/system/enablements                         uu uuu mm mmm m NN mmmm u
+GET    /api/orgs/system/enablements/system/com.example.tool uu uuu mm mmm m NN mmmm u
+GET    /api/orgs/system/orchestrator-plan                   uu uuu mm mmm m NN mmmm u
+DELETE /api/orgs/system/enablements/system/com.example.tool uu uuu pp mmm m NN mmmm u
+
+-- Blocked digests, and the description of all this
+GET    /api/admin/blocked-digests                           uu uuu pp ppp p oo pppp u
+PUT    /api/admin/blocked-digests/{block}                   uu uuu pp ppp p ++ pppp u  reason
+DELETE /api/admin/blocked-digests/{block}                   uu uuu pp ppp p nn pppp u
+DELETE /api/admin/blocked-digests/{layer:ghost}             uu uuu pp ppp p NN pppp u
+GET    /api/openapi.json                                    oo uuu oo ooo o oo oooo o
 ";
 
 /// A line of the table.
@@ -247,19 +376,22 @@ impl Row {
     }
 
     /// The request of a caller: the path, and the body.
-    pub fn request(&self, who: &str, tokens: &Tokens) -> (String, String) {
+    pub fn request(&self, who: &str, ids: &Ids) -> (String, String) {
         let mut path = self.path.replace("{who}", who).replace("{id}", ID);
         for catalog in ["acme", "corp", "ghost", "system"] {
-            let token = tokens.iter().find(|(on, _)| *on == catalog).map_or(ID, |(_, ids)| {
+            let token = ids.tokens.iter().find(|(on, _)| *on == catalog).map_or(ID, |(_, ids)| {
                 let place = CALLERS.iter().position(|caller| *caller == who).expect("a caller");
                 ids[place].as_str()
             });
+            let version = ids.versions.iter().find(|(on, _)| *on == catalog).map_or(ID, |(_, id)| id);
             path = path
                 .replace(&format!("{{hex:{catalog}}}"), &Sha256::of(catalog.as_bytes()).hex().to_string())
                 .replace(&format!("{{layer:{catalog}}}"), &Sha256::of(catalog.as_bytes()).to_string())
                 .replace(&format!("{{manifest:{catalog}}}"), &digest(&manifest(catalog)))
-                .replace(&format!("{{token:{catalog}}}"), token);
+                .replace(&format!("{{token:{catalog}}}"), token)
+                .replace(&format!("{{version:{catalog}}}"), version);
         }
+        path = path.replace("{block}", &Sha256::of(who.as_bytes()).to_string());
         let (what, catalog) = self.body.split_once(':').unwrap_or((self.body, ""));
         let tag = |tag: &str, digest: String| json!([{"repository": format!("{catalog}/tool"), "tag": format!("{tag}-{who}"), "digest": digest}]);
         let body = match what {
@@ -269,6 +401,9 @@ impl Row {
             "organisation" => json!({"id": format!("by-{who}")}).to_string(),
             "name" => json!({"name": "A name"}).to_string(),
             "rules" => json!({"immutable": []}).to_string(),
+            "enabled" => json!({"enabled": true}).to_string(),
+            "enable" => json!({"version": "2.0"}).to_string(),
+            "reason" => json!({"reason": "A test."}).to_string(),
             "grant" => {
                 json!({"name": who, "grants": [{"catalog": catalog, "role": "publisher"}]}).to_string()
             }
@@ -280,8 +415,14 @@ impl Row {
     }
 }
 
-/// Ids of tokens on a catalog, one for each caller to try and revoke.
-pub type Tokens = Vec<(&'static str, Vec<String>)>;
+/// Ids that nobody knows beforehand.
+#[derive(Default)]
+pub struct Ids {
+    /// Of tokens on a catalog, one for each caller to try and revoke.
+    tokens: Vec<(&'static str, Vec<String>)>,
+    /// Of a catalog's plugin, version 1.0.
+    versions: Vec<(&'static str, String)>,
+}
 
 /// The id of nothing.
 const ID: &str = "01976f4e-0000-7000-8000-000000000000";
@@ -304,7 +445,7 @@ fn digest(manifest: &Value) -> String {
 /// A server with a repository in each catalog, and everybody who asks.
 pub struct World {
     _server: Server,
-    pub tokens: Tokens,
+    pub ids: Ids,
     clients: Vec<Client>,
     _folder: tempfile::TempDir,
 }
@@ -315,7 +456,7 @@ impl World {
         let issuing = Issuing::new(folder.path());
         let server = issuing.start(&[]);
         let admin = server.admin();
-        let mut tokens = Tokens::new();
+        let mut ids = Ids::default();
         for catalog in ["acme", "corp", "system"] {
             let repository = format!("{catalog}/tool");
             assert_eq!(admin.push_artifact(&repository, "latest", catalog).await, digest(&manifest(catalog)));
@@ -327,11 +468,17 @@ impl World {
                 .collect();
             let path = format!("/api/catalogs/{catalog}/tags");
             assert_eq!(admin.send("POST", &path, &[], json!(tags).to_string()).await.status, 204);
-            let mut ids = Vec::new();
+            let mut tokens = Vec::new();
             for _ in CALLERS {
-                ids.push(made(&admin, catalog, "publisher", json!({})).await.0);
+                tokens.push(made(&admin, catalog, "publisher", json!({})).await.0);
             }
-            tokens.push((catalog, ids));
+            ids.tokens.push((catalog, tokens));
+            for version in ["2.0", "1.0"] {
+                let package = Package::new("com.example.tool", version).field("readme", json!("README.md"));
+                let zip = package.file("README.md", format!("Of {catalog}.")).bytes();
+                assert_eq!(admin.push_plugin(&plugin(catalog), version, &zip).await.status, 201);
+            }
+            ids.versions.push((catalog, version_id(&admin, catalog).await));
         }
         let client = |token: &str| Client::new(server.address, Some(token));
         let api = async |catalog, role| client(&made(&admin, catalog, role, json!({})).await.1);
@@ -368,12 +515,24 @@ impl World {
             publisher.short(&scopes).await,
         ];
         assert_eq!(clients.len(), CALLERS.len());
-        Self { _server: server, tokens, clients, _folder: folder }
+        Self { _server: server, ids, clients, _folder: folder }
     }
 
     pub fn callers(&self) -> impl Iterator<Item = (&'static str, &Client)> {
         CALLERS.into_iter().zip(&self.clients)
     }
+}
+
+/// Where a catalog's plugin is.
+fn plugin(catalog: &str) -> String {
+    format!("{catalog}/com.example.tool")
+}
+
+/// The id of version 1.0 of a catalog's plugin.
+async fn version_id(admin: &Client, catalog: &str) -> String {
+    let view = if catalog == "system" { "admin".to_owned() } else { format!("orgs/{catalog}") };
+    let path = format!("/api/{view}/plugins/com.example.tool/versions/1.0");
+    admin.get(&path).await.json()["id"].as_str().expect("an id").to_owned()
 }
 
 /// Makes an API token: its id, and the token.
@@ -415,7 +574,7 @@ async fn every_route_answers_every_caller_as_the_table_says() {
     for row in rows() {
         let (mut expected, mut got) = (String::new(), String::new());
         for ((who, client), outcome) in world.callers().zip(&row.outcomes) {
-            let (path, body) = row.request(who, &world.tokens);
+            let (path, body) = row.request(who, &world.ids);
             let answer = client.send(row.method, &path, &[], body).await;
             expected.push(*outcome);
             got.push_str(&letter(&path, &told(&path, &answer)));
@@ -444,7 +603,7 @@ fn parse(method: &str, path: &str) -> Result<Route, RouteError> {
 fn no_route_is_missing_in_the_table() {
     let (mut named, mut seen) = (HashSet::new(), HashSet::new());
     for row in rows() {
-        let (path, _) = row.request("publisher", &Tokens::new());
+        let (path, _) = row.request("publisher", &Ids::default());
         let route =
             parse(row.method, &path).unwrap_or_else(|error| panic!("{} {path}: {error:?}", row.method));
         named.insert(RouteName::from(&route));
@@ -459,7 +618,7 @@ async fn a_method_that_a_path_does_not_take_is_told_which_ones_it_does() {
     let server = Server::start(&[]);
     let methods = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "PROPFIND"];
     let paths: BTreeSet<String> =
-        rows().iter().map(|row| row.request("publisher", &Tokens::new()).0).collect();
+        rows().iter().map(|row| row.request("publisher", &Ids::default()).0).collect();
     for path in paths {
         let takes = |method: &&str| !matches!(parse(method, &path), Err(RouteError::Method { .. }));
         let (taken, others): (BTreeSet<&str>, Vec<&str>) = {
