@@ -1,8 +1,10 @@
 //! The files of a version: listed, one by one, and its README to be read by people.
 
-use http::header::{CONTENT_TYPE, HeaderValue};
+use std::collections::HashSet;
+
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::Serialize;
+use tokio::task::spawn_blocking;
 
 use super::Desk;
 use super::shown::metadata;
@@ -60,15 +62,17 @@ impl Desk<'_> {
         let files = self.registry.package_files(&record).await?;
         let base = format!("{}/{}/versions/{}/files", view.path(), name.pid, record.version);
         let source = self.source(&record.repository).as_str();
-        let url = |target: &str| {
-            let there = files.iter().any(|file| file.path == target);
-            there.then(|| format!("{base}/{}?source={source}", encoded(target)))
-        };
+        let paths: HashSet<String> = files.into_iter().map(|file| file.path).collect();
         let path = path.to_owned();
-        let html = String::from_utf8_lossy(&text).into_owned();
-        let mut reply = self.tagged(&Answer::of(html.into_bytes(), "text/html; charset=utf-8", None));
-        reply.headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/html; charset=utf-8"));
-        Ok(reply)
+        // An author may have written something that takes long.
+        let html = spawn_blocking(move || {
+            let url = |target: &str| {
+                paths.contains(target).then(|| format!("{base}/{}?source={source}", encoded(target)))
+            };
+            package::readme_html(&path, &String::from_utf8_lossy(&text), &url)
+        });
+        let html = html.await.map_err(|error| ApiError::Panicked(error.to_string()))?;
+        Ok(self.tagged(&Answer::of(html.into_bytes(), "text/html; charset=utf-8", None)))
     }
 }
 
