@@ -61,9 +61,8 @@ impl Version {
     /// Bytes whose order is the order of versions, and that are equal for equal versions: what a database sorts by
     /// and keeps unique. Fewer than 200. They are stored, so a version never gets another key.
     ///
-    /// Each number is its count of digits in a byte and the digits. A release ends with [`key::RELEASE`]; the
-    /// identifiers of a pre-release stand in its place: a number behind [`key::NUMBER`], a word between
-    /// [`key::WORD`] and a zero.
+    /// Each number is its count of digits in a byte and the digits. A release ends with a byte 255; the identifiers
+    /// of a pre-release stand in its place, a number behind a 1, a word between a 2 and a zero.
     pub fn sort_key(&self) -> Vec<u8> {
         let (numbers, pre_release) = self.parts();
         let mut key = Vec::with_capacity(self.0.len() + 8);
