@@ -27,8 +27,10 @@ pub(super) fn refusal(db: &Connection, new: &NewManifest) -> rusqlite::Result<Op
         // What is named by its SHA-512 is refused when it is pulled.
         Digest::Sha512(_) => None,
     });
-    let files = new.plugin.iter().flat_map(|plugin| plugin.files.iter().map(|file| file.sha256));
-    for digest in std::iter::once(new.digests.sha256).chain(references).chain(files) {
+    let of_plugin = new.plugin.iter().flat_map(|plugin| {
+        std::iter::once(plugin.package).chain(plugin.files.iter().map(|file| file.sha256))
+    });
+    for digest in std::iter::once(new.digests.sha256).chain(references).chain(of_plugin) {
         if let Some(reason) = reason(db, &digest)? {
             return Ok(Some(PutManifest::Blocked { digest, reason }));
         }
