@@ -229,7 +229,7 @@ pub trait MetaStore: PluginStore {
         actor: &Actor,
     ) -> Result<WriteOrganisation, MetaError>;
 
-    /// Deletes an empty organisation, with the grants on it and its rules.
+    /// Deletes an empty organisation, with the grants on it, its rules and what it enables.
     async fn delete_organisation(&self, id: &str, actor: &Actor) -> Result<DeleteOrganisation, MetaError>;
 
     /// A catalog as it is now; `system` is one too.

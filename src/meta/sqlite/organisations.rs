@@ -179,6 +179,7 @@ pub(super) fn delete(db: &Connection, id: &str, actor: &Actor) -> rusqlite::Resu
     db.prepare_cached("DELETE FROM catalog_usage WHERE catalog = ?1")?.execute((id,))?;
     db.prepare_cached("DELETE FROM tag_rules WHERE catalog = ?1")?.execute((id,))?;
     db.prepare_cached("DELETE FROM token_grants WHERE catalog = ?1")?.execute((id,))?;
+    db.prepare_cached("DELETE FROM enablements WHERE organisation = ?1")?.execute((id,))?;
     db.prepare_cached("UPDATE catalogs SET deleted_at = ?2 WHERE id = ?1")?
         .execute((id, millis(SystemTime::now())))?;
     raise_access_version(db)?;
