@@ -297,7 +297,7 @@ pub struct Enabled {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum SetEnablement {
     Set(Box<Enabled>),
-    /// There is no such version or channel.
+    /// There is no such version or channel in the system's catalog or the organisation's own.
     Unknown,
     /// It is there and can't be loaded: disabled, yanked or blocked.
     Unusable(Box<PluginRecord>),

@@ -8,7 +8,7 @@ use super::plugin_versions::{self, version};
 use super::repositories::name;
 use super::rows::{damaged, millis, sha256, time};
 use super::{audit, organisations};
-use crate::access::Actor;
+use crate::access::{Actor, SYSTEM_CATALOG};
 use crate::meta::{
     Choice, ENABLEMENT_BYTES, ENABLEMENTS, Enabled, Enablement, NewEnablement, PluginRecord, SetEnablement,
     Which,
@@ -79,6 +79,9 @@ pub(super) fn set(
     actor: &Actor,
 ) -> rusqlite::Result<SetEnablement> {
     let NewEnablement { plugin, choice, expected } = new;
+    if ![organisation, SYSTEM_CATALOG].contains(&plugin.catalog()) {
+        return Ok(SetEnablement::Unknown);
+    }
     let known = find(db, organisation, plugin)?;
     let Some(now) = led_to(db, plugin, choice)? else { return Ok(SetEnablement::Unknown) };
     if organisations::find(db, organisation)?.is_none() {
