@@ -349,10 +349,10 @@ pub struct NewManifest {
     pub manifest: Manifest,
     /// Blobs to be linked in the same transaction, of those that it refers to.
     pub blobs: Vec<BlobRecord>,
-    /// The plugin that it is. Its version is among the tags.
+    /// The plugin that it is. Its version becomes a tag, too, whether it is among them or not.
     pub plugin: Option<Arc<NewPlugin>>,
     pub tags: Vec<Tag>,
-    /// What has to hold for each of the tags before any of them is written.
+    /// What has to hold for each of these tags before any is written.
     pub condition: TagCondition,
     /// Whether the caller may move tags, and not only create them.
     pub may_move: bool,

@@ -3,7 +3,6 @@
 use bytes::Bytes;
 use tokio::task::spawn_blocking;
 
-use super::plugins::version_tag;
 use super::{Fault, Refusal, Registry, RegistryError};
 use crate::access::Requester;
 use crate::digest::{Algorithm, Digest};
@@ -64,12 +63,7 @@ impl Registry {
 
         let mut plugin = None;
         if manifest.artifact_type.as_deref() == Some(ARTIFACT_TYPE) {
-            let read = self.read_artifact(&repository, &bytes, &tags).await?;
-            let version = version_tag(&read.new.version)?;
-            if !tags.contains(&version) {
-                tags.push(version);
-            }
-            plugin = Some(read.new.into());
+            plugin = Some(self.read_artifact(&repository, &bytes, &tags).await?.new.into());
         }
         let new = NewManifest {
             repository: repository.clone(),

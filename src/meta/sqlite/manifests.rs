@@ -14,7 +14,7 @@ use crate::digest::{Digest, Sha256};
 use crate::manifest::{ManifestReference, Target};
 use crate::meta::{
     BlobRecord, Change, LATEST, ManifestRecord, NewManifest, Page, PutManifest, REFERRERS_PAGE,
-    REFERRERS_PAGE_BYTES, Referrer, TagRefusal, Usage,
+    REFERRERS_PAGE_BYTES, Referrer, TagCondition, TagRefusal, Usage,
 };
 use crate::name::{RepositoryName, Tag};
 
@@ -90,7 +90,9 @@ fn decide(db: &Connection, new: &NewManifest) -> rusqlite::Result<Result<Vec<Sha
     }
     let rules = Rules::of(db, repository.catalog())?;
     let version = new.plugin.as_ref().map(|plugin| &plugin.version);
-    for tag in tags {
+    let unasked = version_tag(new)?;
+    let asked = tags.iter().map(|tag| (tag, condition));
+    for (tag, condition) in asked.chain(unasked.iter().map(|tag| (tag, &TagCondition::Any))) {
         let refusal = match plugin_versions::tag_refusal(db, id, version, tag)? {
             // A push to `latest` is one of the version; what `latest` names then is decided there.
             Some(TagRefusal::Follows) if version.is_some() => {
@@ -104,6 +106,13 @@ fn decide(db: &Connection, new: &NewManifest) -> rusqlite::Result<Result<Vec<Sha
         }
     }
     resolve(db, id, &new.manifest.references, &new.blobs)
+}
+
+/// The tag of a plugin's version, where it is not among those that were asked for.
+fn version_tag(new: &NewManifest) -> rusqlite::Result<Option<Tag>> {
+    let Some(plugin) = &new.plugin else { return Ok(None) };
+    let tag: Tag = plugin.version.as_str().parse().map_err(|_| damaged("a version"))?;
+    Ok((!new.tags.contains(&tag)).then_some(tag))
 }
 
 /// The bytes by which the catalog grows.
@@ -150,7 +159,7 @@ pub(super) fn put(db: &Connection, new: &NewManifest) -> rusqlite::Result<PutMan
             .execute((id, digest.0, sha512.as_slice()))?;
     }
     let follows = |tag: &&Tag| new.plugin.is_some() && tag.as_str() == LATEST;
-    for tag in new.tags.iter().filter(|tag| !follows(tag)) {
+    for tag in new.tags.iter().filter(|tag| !follows(tag)).chain(&version_tag(new)?) {
         let previous = tags::set(db, id, tag, &digest)?;
         if previous != Some(digest) {
             log.add(Change::TagSet { tag: tag.clone(), digest, previous });
