@@ -1,7 +1,9 @@
 //! Quire against nginx and docker-registry in the same run: ratios, not times. `benches/README.md` explains it.
 
+mod catalog;
 mod connection;
 mod load;
+mod plugins;
 mod rounds;
 mod servers;
 mod workloads;

@@ -10,6 +10,7 @@ use serde_json::json;
 
 use super::connection::Connection;
 use super::load::{Flow, Pushes, noise, private_copy, pull, push, push_manifest};
+use super::plugins;
 use super::rounds::{Contender, Row, Workload};
 use super::servers::{Server, find_program};
 
@@ -29,6 +30,8 @@ const LARGE_AGAINST_REGISTRY: Option<f64> = Some(1.0);
 /// All servers, and the bytes that each of them has.
 pub struct Peers {
     quire: Server,
+    /// Another one, with a large catalog.
+    catalog: Server,
     /// Two of the same, to see how far equal servers are apart.
     nginx: Option<[Server; 2]>,
     registry: Option<Server>,
@@ -50,6 +53,7 @@ impl Peers {
             fs::write(files.join(Sha256::of(bytes).hex()), bytes)?;
         }
         let quire = Server::quire(&folder.join("quire"))?;
+        let catalog = plugins::start(&folder.join("catalog"))?;
         let nginx = match find_program("nginx") {
             None => None,
             Some(program) => {
@@ -67,7 +71,7 @@ impl Peers {
             }
             push_manifest(&mut connection, "latest", MANIFEST, &manifest)?;
         }
-        Ok(Self { quire, nginx, registry, small, large, plugin, manifest })
+        Ok(Self { quire, catalog, nginx, registry, small, large, plugin, manifest })
     }
 
     pub fn workloads(&self) -> io::Result<Vec<Workload>> {
@@ -85,7 +89,13 @@ impl Peers {
             self.authorised()?,
             self.pushes("push 4 KiB, 8 clients", 4 * 1024, 8),
             self.pushes("push 10 MiB, 1 client", PLUGIN, 1),
+            plugins::uploads(&self.quire),
+            plugins::lists(&self.catalog, &self.quire, &self.manifest_path())?,
         ])
+    }
+
+    fn manifest_path(&self) -> String {
+        format!("/v2/system/bench/manifests/{}", Sha256::of(&self.manifest))
     }
 
     fn blob(&self, name: &'static str, bytes: &[u8], against_registry: Option<f64>) -> io::Result<Workload> {
