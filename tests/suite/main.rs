@@ -35,6 +35,8 @@ mod migrations;
 mod mint;
 mod organisations;
 mod pack;
+mod plugin_laws;
+mod plugin_state_laws;
 mod pulls;
 mod push;
 #[cfg(feature = "interop")]
