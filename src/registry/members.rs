@@ -8,6 +8,7 @@ use bytes::Bytes;
 use tokio::task::spawn_blocking;
 
 use super::cache::SMALL_BLOB;
+use super::packages::bytes_of;
 use super::pull::Found;
 use super::{Fault, Registry, RegistryError};
 use crate::blob::{Blob, Content};
@@ -74,15 +75,7 @@ impl Registry {
 /// It blocks. What is not small goes through a file without a name, so that memory stays bounded and any part
 /// of it can be sent.
 fn unpack(package: &Content, staging: &Staging, file: &PackageFile) -> Result<Content, ReadError> {
-    let bytes;
-    let source: &dyn package::ReadAt = match package {
-        Content::File(file) => &**file,
-        Content::Memory(memory) => {
-            bytes = &memory[..];
-            &bytes
-        }
-    };
-    let member = file.member();
+    let (source, member) = (bytes_of(package), file.member());
     if file.size <= SMALL_BLOB {
         let mut content = Vec::new();
         let _whole = package::unpack_member(source, &member, &mut |part| {

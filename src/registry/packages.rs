@@ -179,18 +179,18 @@ pub(super) fn refuses(findings: &[Finding]) -> bool {
     findings.iter().any(|finding| finding.severity == package::Severity::Error)
 }
 
+/// The bytes of an open blob, at their offsets.
+pub(super) fn bytes_of(content: &Content) -> &dyn package::ReadAt {
+    match content {
+        Content::File(file) => &**file,
+        Content::Memory(bytes) => bytes,
+    }
+}
+
 /// It blocks.
 fn read(content: &Content) -> io::Result<Verdict> {
-    let bytes;
-    let source: &dyn package::ReadAt = match content {
-        Content::File(file) => &**file,
-        Content::Memory(memory) => {
-            bytes = &memory[..];
-            &bytes
-        }
-    };
     let limits = package::Limits::default();
-    let package = package::check(source, &limits, Instant::now() + TIME);
+    let package = package::check(bytes_of(content), &limits, Instant::now() + TIME);
     let package = package.map_err(|package::ArchiveError::Io(error)| error)?;
     let entries = package.archive.as_ref().map(|archive| archive.entries()).unwrap_or_default();
     let files = entries.iter().filter(|entry| entry.kind == Kind::File).map(|entry| PackageFile {
