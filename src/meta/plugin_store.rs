@@ -189,7 +189,8 @@ pub enum Which {
     Manifest(Sha256),
 }
 
-/// Which plugins a list is to show.
+/// Which plugins a list is to show. Words, tag and capability are looked for in what the shown version says, also
+/// where a channel leads to another.
 #[derive(Debug, Clone, Default)]
 pub struct PluginQuery {
     /// Catalogs and what of them is read.

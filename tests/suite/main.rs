@@ -36,6 +36,7 @@ mod mint;
 mod organisations;
 mod pack;
 mod plugin_laws;
+mod plugin_list_laws;
 mod plugin_state_laws;
 mod pulls;
 mod push;

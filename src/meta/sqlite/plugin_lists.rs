@@ -62,6 +62,10 @@ fn conditions(query: &PluginQuery, sql: &mut Sql) {
     }
 }
 
+/// What a channel leads to: versions `v` that may be loaded.
+const USABLE: &str = "v.enabled = 1 AND v.yanked IS NULL
+     AND NOT EXISTS (SELECT 1 FROM blocked_digests WHERE sha256 = v.manifest)";
+
 fn list_in(
     db: &Connection,
     query: &PluginQuery,
@@ -88,10 +92,11 @@ fn list_in(
     };
     match &query.channel {
         Some(channel) => sql.add(
-            "tags AS t ON t.repository = p.repository AND t.tag = ?
-             CROSS JOIN plugin_versions AS v ON v.repository = t.repository AND v.manifest = t.manifest
-                 AND v.enabled = 1 AND v.yanked IS NULL
-                 AND NOT EXISTS (SELECT 1 FROM blocked_digests WHERE sha256 = v.manifest)",
+            &format!(
+                "tags AS t ON t.repository = p.repository AND t.tag = ?
+                 CROSS JOIN plugin_versions AS v ON v.repository = t.repository AND v.manifest = t.manifest
+                     AND {USABLE}"
+            ),
             [channel.as_str().to_owned()],
         ),
         None => sql.add("plugin_versions AS v ON v.id = p.shown", []),
@@ -166,7 +171,16 @@ fn count_in(
     let mut sql = Sql::default();
     sql.add("FROM plugins AS p WHERE p.catalog = ?", [scope.catalog.clone()]);
     conditions(query, &mut sql);
-    let unasked = query.words.is_empty() && query.tag.is_none() && query.capability.is_none();
+    if let Some(channel) = &query.channel {
+        let leads = format!(
+            " AND EXISTS (SELECT 1 FROM tags AS t JOIN plugin_versions AS v
+              ON v.repository = t.repository AND v.manifest = t.manifest
+              WHERE t.repository = p.repository AND t.tag = ? AND {USABLE})"
+        );
+        sql.add(&leads, [channel.as_str().to_owned()]);
+    }
+    let PluginQuery { words, tag, capability, channel, .. } = query;
+    let unasked = words.is_empty() && tag.is_none() && capability.is_none() && channel.is_none();
     if scope.only.is_none() && unasked {
         // The counts of everything come out of the index alone.
         let listed = if query.with_disabled { "" } else { "AND listed = 1" };
