@@ -518,8 +518,7 @@ async fn law_15_the_version_tag_is_made_whatever_the_condition(Fixture { store, 
         assert_eq!(there(&*store, NAME, of).await.manifest, new.digests.sha256);
     }
     let now = Some(second.digests.sha256.into());
-    let moved =
-        |name: &str| PutManifest::Tag { tag: tag(name), refusal: TagRefusal::Moved { now: now.clone() } };
+    let moved = |name: &str| PutManifest::Tag { tag: tag(name), refusal: TagRefusal::Moved { now } };
     assert_eq!(store.put_manifest(channel("1.2", moves)).await.unwrap(), moved("stable"));
     assert_eq!(found(&*store, NAME, "1.2").await, None);
     let asked = NewManifest { tags: vec![tag("1.1")], ..channel("1.1", TagCondition::Absent) };

@@ -148,7 +148,7 @@ async fn law_16_what_is_blocked_falls_with_all_that_has_it(Fixture { store, .. }
             (set.digest, &*set.reason, &*set.actor, set.digests, made),
             (digest, "evil", "tester", falls, true)
         );
-        assert_eq!(store.blocks(None, 9).await.unwrap().items, [set.clone()]);
+        assert_eq!(store.blocks(None, 9).await.unwrap().items, std::slice::from_ref(&set));
         let reason = hits.then(|| "evil".to_owned());
         assert_eq!(reasons(&*store).await, [reason.clone(), reason]);
         let mut refused: Vec<Sha256> =
