@@ -20,9 +20,9 @@ pub(super) fn list(db: &Connection, query: &PluginQuery) -> rusqlite::Result<Pag
         list_in(db, query, scope, &mut found)?;
     }
     found.sort_by(|left: &PluginRecord, right| {
-        let key = |record: &PluginRecord| record.repository.without_catalog().to_owned();
-        let place = |record: &PluginRecord| place(record.repository.catalog()).0;
-        key(left).cmp(&key(right)).then_with(|| place(left).cmp(&place(right)))
+        let (left, right) = (&left.repository, &right.repository);
+        let ids = left.without_catalog().cmp(right.without_catalog());
+        ids.then_with(|| place(left.catalog()).cmp(&place(right.catalog())))
     });
     // A catalog that was read to the bytes of a page has more of them than are left here.
     Ok(page_of(found, query.limit))
