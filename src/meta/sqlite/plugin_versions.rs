@@ -13,7 +13,7 @@ use super::tags;
 use crate::access::Actor;
 use crate::digest::Sha256;
 use crate::meta::{
-    Change, Deprecation, Findable, LATEST, NewPlugin, PAGE_BYTES, PackageFile, Page, PluginChange,
+    Change, Deprecation, Findable, LATEST, NewPlugin, PAGE_BYTES, PLUGIN_ARTIFACT_TYPE, PackageFile, Page, PluginChange,
     PluginRecord, PutManifest, TagRefusal, TagRule, Which,
 };
 use crate::name::{RepositoryName, Tag};
@@ -158,6 +158,22 @@ pub(super) fn tag_refusal(
     }
     let other = is_version(tag) && version.is_none_or(|version| version.as_str() != tag.as_str());
     Ok(other.then_some(TagRefusal::NotThisVersion))
+}
+
+/// Whether a version's tag would name a plugin without bringing it back: its package was never read, or is
+/// forgotten, and comes with a push only.
+pub(super) fn is_unread(
+    db: &Connection,
+    repository: Option<i64>,
+    tag: &Tag,
+    manifest: &Sha256,
+) -> rusqlite::Result<bool> {
+    let Some(id) = repository.filter(|_| is_version(tag)) else { return Ok(false) };
+    if tags::target(db, id, tag)? == Some(*manifest) {
+        return Ok(false);
+    }
+    db.prepare_cached("SELECT 1 FROM manifests WHERE repository = ?1 AND sha256 = ?2 AND artifact_type = ?3")?
+        .exists((id, manifest.0, PLUGIN_ARTIFACT_TYPE))
 }
 
 fn is_plugin(db: &Connection, repository: Option<i64>) -> rusqlite::Result<bool> {

@@ -9,7 +9,7 @@ use super::rows::damaged;
 use super::tag_rules::Rules;
 use super::{manifests, plugin_versions, repositories, tags};
 use crate::access::Actor;
-use crate::meta::{Change, TagWrite, TagWriteRefusal, WriteTags};
+use crate::meta::{Change, TagRefusal, TagWrite, TagWriteRefusal, WriteTags};
 
 /// Writes several tags, all or none.
 pub(super) fn write_all(db: &Connection, writes: &[TagWrite], actor: &Actor) -> rusqlite::Result<WriteTags> {
@@ -31,6 +31,9 @@ pub(super) fn write_all(db: &Connection, writes: &[TagWrite], actor: &Actor) -> 
                 let version = plugin_versions::version_of(db, id, &sha256)?;
                 let refusal = match plugin_versions::tag_refusal(db, id, version.as_ref(), tag)? {
                     Some(refusal) => Some(refusal),
+                    None if version.is_none() && plugin_versions::is_unread(db, id, tag, &sha256)? => {
+                        Some(TagRefusal::NotThisVersion)
+                    }
                     None => tags::refusal(db, of_catalog, repository, tag, &sha256, condition, *may_move)?,
                 };
                 match refusal {
