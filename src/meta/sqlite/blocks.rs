@@ -38,12 +38,10 @@ pub(super) fn refusal(db: &Connection, new: &NewManifest) -> rusqlite::Result<Op
     Ok(None)
 }
 
+pub(super) const REASON: &str = "SELECT b.reason FROM blocked_digests AS d JOIN blocks AS b ON b.sha256 = d.cause WHERE d.sha256 = ?1 LIMIT 1";
+
 fn reason(db: &Connection, digest: &Sha256) -> rusqlite::Result<Option<String>> {
-    db.prepare_cached(
-        "SELECT b.reason FROM blocked_digests AS d JOIN blocks AS b ON b.sha256 = d.cause WHERE d.sha256 = ?1 LIMIT 1",
-    )?
-    .query_row((digest.0,), |row| row.get(0))
-    .optional()
+    db.prepare_cached(REASON)?.query_row((digest.0,), |row| row.get(0)).optional()
 }
 
 const SELECT: &str = "SELECT b.sha256, b.reason, b.actor, b.created_at,
@@ -86,7 +84,7 @@ pub(super) fn all(db: &Connection) -> rusqlite::Result<Vec<(Sha256, Arc<str>)>> 
 
 /// What falls with a digest: packages that have it as a file or are it, and of plugins the manifest with its
 /// package and the package with its manifest.
-const FALLS: &str = "
+pub(super) const FALLS: &str = "
     WITH hit (package) AS (
         SELECT f.package FROM package_files AS f WHERE f.sha256 = ?1
         UNION SELECT k.id FROM packages AS k WHERE k.sha256 = ?1
@@ -138,6 +136,11 @@ pub(super) fn delete(db: &Connection, digest: &Sha256, actor: &Actor) -> rusqlit
     Ok(true)
 }
 
+/// The version that a blocked digest is, in every repository that has it.
+pub(super) const VERSIONS: &str = "SELECT r.id, r.name, v.version, v.manifest FROM manifests AS m
+     JOIN plugin_versions AS v ON v.repository = m.repository AND v.manifest = m.sha256
+     JOIN repositories AS r ON r.id = v.repository WHERE m.sha256 = ?1";
+
 /// Tells every plugin that lost or got back a version.
 fn changed(
     db: &Connection,
@@ -146,11 +149,7 @@ fn changed(
     digest: &Sha256,
     actor: &Actor,
 ) -> rusqlite::Result<()> {
-    let mut versions = db.prepare_cached(
-        "SELECT r.id, r.name, v.version, v.manifest FROM manifests AS m
-         JOIN plugin_versions AS v ON v.repository = m.repository AND v.manifest = m.sha256
-         JOIN repositories AS r ON r.id = v.repository WHERE m.sha256 = ?1",
-    )?;
+    let mut versions = db.prepare_cached(VERSIONS)?;
     for blocked in digests {
         let rows = versions.query_map((blocked,), |row| {
             Ok((

@@ -20,6 +20,9 @@ mod tags;
 mod uploads;
 mod writer;
 
+#[cfg(test)]
+mod tests;
+
 use std::fs::OpenOptions;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};

@@ -3,7 +3,7 @@
 use rusqlite::types::Value;
 use rusqlite::{Connection, params_from_iter};
 
-use super::plugin_versions::{COLUMNS, page_of, record};
+use super::plugin_versions::{COLUMNS, USABLE, page_of, record};
 use super::repositories::name;
 use crate::access::{CatalogScope, SYSTEM_CATALOG};
 use crate::meta::{Facets, PAGE_BYTES, Page, PluginQuery, PluginRecord};
@@ -30,8 +30,8 @@ pub(super) fn list(db: &Connection, query: &PluginQuery) -> rusqlite::Result<Pag
 
 /// A condition, and the values of its parameters in their order.
 #[derive(Default)]
-struct Sql {
-    text: String,
+pub(super) struct Sql {
+    pub(super) text: String,
     values: Vec<Value>,
 }
 
@@ -62,16 +62,8 @@ fn conditions(query: &PluginQuery, sql: &mut Sql) {
     }
 }
 
-/// What a channel leads to: versions `v` that may be loaded.
-const USABLE: &str = "v.enabled = 1 AND v.yanked IS NULL
-     AND NOT EXISTS (SELECT 1 FROM blocked_digests WHERE sha256 = v.manifest)";
-
-fn list_in(
-    db: &Connection,
-    query: &PluginQuery,
-    scope: &CatalogScope,
-    found: &mut Vec<PluginRecord>,
-) -> rusqlite::Result<()> {
+/// What reads the plugins of one catalog in their order.
+pub(super) fn statement(query: &PluginQuery, scope: &CatalogScope) -> Sql {
     let mut sql = Sql::default();
     // From what is rarest: the plugins of a capability or a tag, else all of the catalog.
     let rare = query.capability.as_ref().map(|value| ("capability", value));
@@ -95,7 +87,7 @@ fn list_in(
             &format!(
                 "tags AS t ON t.repository = p.repository AND t.tag = ?
                  CROSS JOIN plugin_versions AS v ON v.repository = t.repository AND v.manifest = t.manifest
-                     AND {USABLE}"
+                     {USABLE}"
             ),
             [channel.as_str().to_owned()],
         ),
@@ -118,8 +110,18 @@ fn list_in(
         sql.add(&format!(" AND {order} {behind} ?"), [pid.clone()]);
     }
     conditions(query, &mut sql);
-    let text = format!("SELECT {COLUMNS} FROM {} ORDER BY {order}", sql.text);
-    let mut statement = db.prepare_cached(&text)?;
+    sql.text = format!("SELECT {COLUMNS} FROM {} ORDER BY {order}", sql.text);
+    sql
+}
+
+fn list_in(
+    db: &Connection,
+    query: &PluginQuery,
+    scope: &CatalogScope,
+    found: &mut Vec<PluginRecord>,
+) -> rusqlite::Result<()> {
+    let sql = statement(query, scope);
+    let mut statement = db.prepare_cached(&sql.text)?;
     let mut rows = statement.query(params_from_iter(sql.values))?;
     let full = found.len().saturating_add(query.limit).saturating_add(1);
     let mut bytes = 0;
@@ -175,7 +177,7 @@ fn count_in(
         let leads = format!(
             " AND EXISTS (SELECT 1 FROM tags AS t JOIN plugin_versions AS v
               ON v.repository = t.repository AND v.manifest = t.manifest
-              WHERE t.repository = p.repository AND t.tag = ? AND {USABLE})"
+              WHERE t.repository = p.repository AND t.tag = ? {USABLE})"
         );
         sql.add(&leads, [channel.as_str().to_owned()]);
     }

@@ -13,8 +13,8 @@ use super::tags;
 use crate::access::Actor;
 use crate::digest::Sha256;
 use crate::meta::{
-    Change, Deprecation, Findable, LATEST, NewPlugin, PAGE_BYTES, PLUGIN_ARTIFACT_TYPE, PackageFile, Page, PluginChange,
-    PluginRecord, PutManifest, TagRefusal, TagRule, Which,
+    Change, Deprecation, Findable, LATEST, NewPlugin, PAGE_BYTES, PLUGIN_ARTIFACT_TYPE, PackageFile, Page,
+    PluginChange, PluginRecord, PutManifest, TagRefusal, TagRule, Which,
 };
 use crate::name::{RepositoryName, Tag};
 use crate::package::Method;
@@ -30,6 +30,19 @@ pub(super) const COLUMNS: &str =
 pub(super) const JOINS: &str =
     "JOIN packages AS k ON k.id = v.package JOIN repositories AS r ON r.id = v.repository
      JOIN plugins AS p ON p.repository = v.repository";
+
+pub(super) const SHOWN: &str = "WHERE r.name = ?1 AND v.id = p.shown";
+pub(super) const BY_VERSION: &str = "WHERE r.name = ?1 AND v.precedence = ?2";
+pub(super) const BY_CHANNEL: &str =
+    "JOIN tags AS t ON t.repository = r.id AND t.manifest = v.manifest WHERE r.name = ?1 AND t.tag = ?2";
+pub(super) const BY_ID: &str = "WHERE v.id = ?1";
+pub(super) const PAGE: &str =
+    "WHERE v.repository = ?1 AND v.precedence < ?2 ORDER BY v.precedence DESC LIMIT ?3";
+
+/// The statement that reads versions under a condition.
+pub(super) fn select(condition: &str) -> String {
+    format!("SELECT {COLUMNS} FROM plugin_versions AS v {JOINS} {condition}")
+}
 
 pub(super) fn record(row: &Row<'_>) -> rusqlite::Result<PluginRecord> {
     let deprecated: Option<String> = row.get(10)?;
@@ -60,14 +73,12 @@ pub(super) fn find(
     repository: &RepositoryName,
     which: &Which,
 ) -> rusqlite::Result<Option<PluginRecord>> {
-    let select = |condition: &str| format!("SELECT {COLUMNS} FROM plugin_versions AS v {JOINS} {condition}");
     match which {
-        Which::Shown => db
-            .prepare_cached(&select("WHERE r.name = ?1 AND v.id = p.shown"))?
-            .query_row((repository.as_str(),), record)
-            .optional(),
+        Which::Shown => {
+            db.prepare_cached(&select(SHOWN))?.query_row((repository.as_str(),), record).optional()
+        }
         Which::Version(version) => db
-            .prepare_cached(&select("WHERE r.name = ?1 AND v.precedence = ?2"))?
+            .prepare_cached(&select(BY_VERSION))?
             .query_row((repository.as_str(), version.sort_key()), record)
             .optional(),
         Which::Manifest(digest) => db
@@ -75,18 +86,14 @@ pub(super) fn find(
             .query_row((repository.as_str(), digest.0), record)
             .optional(),
         Which::Channel(tag) => db
-            .prepare_cached(&select(
-                "JOIN tags AS t ON t.repository = r.id AND t.manifest = v.manifest
-                 WHERE r.name = ?1 AND t.tag = ?2",
-            ))?
+            .prepare_cached(&select(BY_CHANNEL))?
             .query_row((repository.as_str(), tag.as_str()), record)
             .optional(),
     }
 }
 
 pub(super) fn find_by_id(db: &Connection, id: Uuid) -> rusqlite::Result<Option<PluginRecord>> {
-    let sql = format!("SELECT {COLUMNS} FROM plugin_versions AS v {JOINS} WHERE v.id = ?1");
-    db.prepare_cached(&sql)?.query_row((id,), record).optional()
+    db.prepare_cached(&select(BY_ID))?.query_row((id,), record).optional()
 }
 
 pub(super) fn list(
@@ -98,11 +105,9 @@ pub(super) fn list(
     let Some(id) = repositories::find(db, repository)? else {
         return Ok(Page { items: Vec::new(), more: false });
     };
-    let mut statement = db.prepare_cached(&format!(
-        "SELECT {COLUMNS} FROM plugin_versions AS v {JOINS}
-         WHERE v.repository = ?1 AND (?2 IS NULL OR v.precedence < ?2) ORDER BY v.precedence DESC LIMIT ?3"
-    ))?;
-    let below = below.map(Version::sort_key);
+    let mut statement = db.prepare_cached(&select(PAGE))?;
+    // No key begins with a byte as high as that.
+    let below = below.map_or_else(|| vec![u8::MAX], Version::sort_key);
     let mut rows = statement.query((id, below, limit.saturating_add(1)))?;
     let mut found = Vec::new();
     let mut bytes = 0;
@@ -369,6 +374,10 @@ pub(super) fn change(
     find_by_id(db, id)
 }
 
+/// Of the versions `v`, those that may be `latest`.
+pub(super) const USABLE: &str = "AND v.enabled = 1 AND v.yanked IS NULL
+     AND NOT EXISTS (SELECT 1 FROM blocked_digests WHERE sha256 = v.manifest)";
+
 /// A version that a list may show.
 struct Candidate {
     id: Uuid,
@@ -376,16 +385,21 @@ struct Candidate {
     metadata: String,
 }
 
-fn highest(db: &Connection, repository: i64, condition: &str) -> rusqlite::Result<Option<Candidate>> {
-    db.prepare_cached(&format!(
+/// The statement that reads the highest version under a condition.
+pub(super) fn select_highest(condition: &str) -> String {
+    format!(
         "SELECT id, manifest, metadata FROM plugin_versions AS v WHERE repository = ?1 {condition}
          ORDER BY release DESC, precedence DESC LIMIT 1"
-    ))?
-    .query_row((repository,), |row| {
-        let manifest = sha256(&row.get::<_, Vec<u8>>(1)?)?;
-        Ok(Candidate { id: row.get(0)?, manifest, metadata: row.get(2)? })
-    })
-    .optional()
+    )
+}
+
+fn highest(db: &Connection, repository: i64, condition: &str) -> rusqlite::Result<Option<Candidate>> {
+    db.prepare_cached(&select_highest(condition))?
+        .query_row((repository,), |row| {
+            let manifest = sha256(&row.get::<_, Vec<u8>>(1)?)?;
+            Ok(Candidate { id: row.get(0)?, manifest, metadata: row.get(2)? })
+        })
+        .optional()
 }
 
 /// Decides again what a list shows of a plugin and what `latest` names. To be called by every write that could
@@ -395,12 +409,7 @@ pub(super) fn refresh(db: &Connection, repository: i64, log: &mut Log<'_>) -> ru
     if newest.is_none() && !is_plugin(db, Some(repository))? {
         return Ok(());
     }
-    let latest = highest(
-        db,
-        repository,
-        "AND enabled = 1 AND yanked IS NULL
-         AND NOT EXISTS (SELECT 1 FROM blocked_digests WHERE sha256 = v.manifest)",
-    )?;
+    let latest = highest(db, repository, USABLE)?;
     point_latest(db, repository, latest.as_ref().map(|latest| latest.manifest), log)?;
     let listed = latest.is_some();
     show(db, repository, log.repository(), latest.or(newest), listed)
