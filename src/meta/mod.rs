@@ -372,10 +372,9 @@ pub enum MountBlob {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum PutManifest {
     Stored,
-    /// The version of the plugin is there with this very package, under this or another manifest. Nothing was
-    /// written.
+    /// The version of the plugin is there with this very manifest, and so are the tags. Nothing was written.
     Present,
-    /// The version of the plugin is there with another package, or in another spelling.
+    /// The version of the plugin is there with another package, under another manifest, or in another spelling.
     VersionTaken {
         version: Version,
         package: Sha256,

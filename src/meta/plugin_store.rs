@@ -28,8 +28,8 @@ pub const BLOCKED: usize = 100_000;
 
 /// Metadata of plugins, at the level of whole operations.
 ///
-/// Every implementation keeps these laws, beside those of [`super::MetaStore`]; `tests/suite/plugin_laws.rs` runs
-/// them:
+/// Every implementation keeps these laws, beside those of [`super::MetaStore`]; `tests/suite/plugin_laws.rs`,
+/// `plugin_state_laws.rs` and `plugin_list_laws.rs` run them:
 ///
 /// 13. The row of a version appears and goes in the transaction of its manifest and its tag.
 /// 14. `latest` names the highest enabled version that is neither yanked nor blocked, before every
