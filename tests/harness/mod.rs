@@ -3,6 +3,7 @@
 #![allow(dead_code, reason = "each test binary uses a part of it")]
 
 pub mod package;
+pub mod plugin_api;
 
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Read, Write};

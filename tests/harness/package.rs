@@ -5,8 +5,8 @@ use std::io::{Cursor, Write};
 use quire::digest::Sha256;
 use quire::package::{ARTIFACT_TYPE, LAYER_MEDIA_TYPE};
 use serde_json::{Value, json};
-use zip::ZipWriter;
 use zip::write::SimpleFileOptions;
+use zip::{CompressionMethod, ZipWriter};
 
 use super::{Answer, Client, image};
 
@@ -15,12 +15,13 @@ use super::{Answer, Client, image};
 pub struct Package {
     metadata: Value,
     files: Vec<(String, Vec<u8>)>,
+    method: CompressionMethod,
 }
 
 impl Package {
     pub fn new(pid: &str, version: &str) -> Self {
         let metadata = json!({"pid": pid, "version": version, "name": pid, "description": "For a test."});
-        Self { metadata, files: Vec::new() }
+        Self { metadata, files: Vec::new(), method: CompressionMethod::Deflated }
     }
 
     pub fn file(mut self, path: &str, bytes: impl Into<Vec<u8>>) -> Self {
@@ -38,15 +39,29 @@ impl Package {
         self
     }
 
-    pub fn bytes(&self) -> Vec<u8> {
-        let mut zip = ZipWriter::new(Cursor::new(Vec::new()));
-        let metadata = ("plugin.json".to_owned(), self.metadata.to_string().into_bytes());
-        for (path, bytes) in std::iter::once(&metadata).chain(&self.files) {
-            zip.start_file(path.as_str(), SimpleFileOptions::default()).expect("an entry");
-            zip.write_all(bytes).expect("its content");
-        }
-        zip.finish().expect("an archive").into_inner()
+    /// With its files as they are, not compressed.
+    pub fn stored(self) -> Self {
+        Self { method: CompressionMethod::Stored, ..self }
     }
+
+    pub fn bytes(&self) -> Vec<u8> {
+        let metadata = ("plugin.json".to_owned(), self.metadata.to_string().into_bytes());
+        let files = std::iter::once(&metadata).chain(&self.files);
+        zip_of(files.map(|(path, bytes)| (path.as_str(), bytes.as_slice())), self.method)
+    }
+}
+
+/// A zip of files.
+pub fn zip_of<'a>(
+    files: impl IntoIterator<Item = (&'a str, &'a [u8])>,
+    method: CompressionMethod,
+) -> Vec<u8> {
+    let mut zip = ZipWriter::new(Cursor::new(Vec::new()));
+    for (path, bytes) in files {
+        zip.start_file(path, SimpleFileOptions::default().compression_method(method)).expect("an entry");
+        zip.write_all(bytes).expect("its content");
+    }
+    zip.finish().expect("an archive").into_inner()
 }
 
 /// The manifest of a plugin as oras writes it: over a config that says nothing.

@@ -38,6 +38,7 @@ mod pack;
 mod plugin_laws;
 mod plugin_list_laws;
 mod plugin_state_laws;
+mod plugin_uploads;
 mod pulls;
 mod push;
 #[cfg(feature = "interop")]
