@@ -1,9 +1,13 @@
 //! The command line: one file per command, flags made from the table of settings.
 
 mod audit;
+mod block;
+mod blocked;
 mod can_i;
 mod check_config;
 mod completions;
+mod disable;
+mod enable;
 mod findings;
 mod lint;
 mod login;
@@ -11,11 +15,15 @@ mod logout;
 mod man;
 mod org;
 mod pack;
+mod plan;
+mod plugin_flags;
+mod plugins;
 mod push;
 mod remote;
 mod serve;
 mod text;
 mod token;
+mod unblock;
 mod version;
 mod whoami;
 
@@ -75,6 +83,13 @@ pub fn command() -> Command {
         .subcommand(can_i::command())
         .subcommand(org::command())
         .subcommand(token::command())
+        .subcommand(plugins::command())
+        .subcommand(enable::command())
+        .subcommand(disable::command())
+        .subcommand(plan::command())
+        .subcommand(block::command())
+        .subcommand(unblock::command())
+        .subcommand(blocked::command())
         .subcommand(audit::command())
         .subcommand(completions::command())
         .subcommand(man::command())
@@ -105,6 +120,13 @@ pub fn run(
         Some(("can-i", matches)) => remote::finish(matches, can_i::run(matches, environment)),
         Some(("org", matches)) => remote::finish(matches, org::run(matches, environment)),
         Some(("token", matches)) => remote::finish(matches, token::run(matches, environment)),
+        Some(("plugins", matches)) => remote::finish(matches, plugins::run(matches, environment)),
+        Some(("enable", matches)) => remote::finish(matches, enable::run(matches, environment)),
+        Some(("disable", matches)) => remote::finish(matches, disable::run(matches, environment)),
+        Some(("plan", matches)) => remote::finish(matches, plan::run(matches, environment)),
+        Some(("block", matches)) => remote::finish(matches, block::run(matches, environment)),
+        Some(("unblock", matches)) => remote::finish(matches, unblock::run(matches, environment)),
+        Some(("blocked", matches)) => remote::finish(matches, blocked::run(matches, environment)),
         Some(("audit", matches)) => remote::finish(matches, audit::run(matches, environment)),
         Some(("completions", matches)) => completions::run(matches),
         Some(("man", _)) => man::run(),

@@ -6,9 +6,9 @@ use clap::{Arg, ArgMatches, Command};
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
-use super::text::plain;
+use super::text::{self, Table, plain};
 use super::{CommandError, EXIT_NO, EXIT_UNREACHABLE, EXIT_USAGE, output_flag, wants_json};
-use crate::client::{self, ClientError, Connection, Problem, RegistryUrl};
+use crate::client::{self, ClientError, Connection, List, Problem, RegistryUrl};
 use crate::config::Environment;
 
 const DEFAULT_URL: &str = "http://127.0.0.1:5000";
@@ -65,13 +65,46 @@ pub fn show<T: DeserializeOwned>(
     matches: &ArgMatches,
     connection: &Connection,
     answer: &Value,
-    text: impl FnOnce(&mut dyn Write, T) -> io::Result<()>,
+    tell: impl FnOnce(&mut dyn Write, T) -> io::Result<()>,
 ) -> Result<(), CommandError> {
     let mut out = anstream::stdout().lock();
     if wants_json(matches) {
-        writeln!(out, "{answer:#}")?;
+        writeln!(out, "{}", text::json(answer))?;
     } else {
-        text(&mut out, client::read(connection.registry(), answer)?)?;
+        tell(&mut out, client::read(connection.registry(), answer)?)?;
+    }
+    Ok(())
+}
+
+/// Prints a list as its pages come, which may be many: as one JSON list, or as rows of one table. When a page
+/// fails, what came before it is printed already, and the exit code says that it is not all.
+pub async fn show_pages<T: DeserializeOwned, const COLUMNS: usize>(
+    matches: &ArgMatches,
+    connection: &Connection,
+    mut list: List<'_>,
+    head: [&str; COLUMNS],
+    row: impl Fn(T) -> [String; COLUMNS],
+) -> Result<(), CommandError> {
+    let mut table = Table::new(head);
+    let mut begun = false;
+    while let Some(items) = list.next_page().await? {
+        let mut out = anstream::stdout().lock();
+        if wants_json(matches) {
+            for item in &items {
+                let before = if begun { "," } else { "[" };
+                begun = true;
+                write!(out, "{before}\n  {}", text::json(item).replace('\n', "\n  "))?;
+            }
+        } else {
+            let read = |item| client::read::<T>(connection.registry(), item).map(&row);
+            let rows: Vec<_> = items.iter().map(read).collect::<Result<_, _>>()?;
+            table.write(&mut out, rows)?;
+        }
+        out.flush()?;
+    }
+    if wants_json(matches) {
+        let end = if begun { "\n]" } else { "[]" };
+        writeln!(anstream::stdout().lock(), "{end}")?;
     }
     Ok(())
 }
@@ -109,7 +142,9 @@ pub fn finish(matches: &ArgMatches, result: Result<u8, CommandError>) -> Result<
     }
     let mut err = anstream::stderr().lock();
     match (&error, wants_json(command)) {
-        (CommandError::Client(ClientError::Problem(problem)), true) => writeln!(err, "{}", problem.document)?,
+        (CommandError::Client(ClientError::Problem(problem)), true) => {
+            writeln!(err, "{}", text::json_line(&problem.document))?
+        }
         (CommandError::Client(ClientError::Problem(problem)), false) => tell(&mut err, problem)?,
         (error, true) => {
             let (code, detail) = (code(error), error.to_string());

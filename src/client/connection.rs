@@ -8,6 +8,7 @@ use reqwest::{Body, ClientBuilder, Method, RequestBuilder, Response, Url};
 use serde_json::Value;
 
 use super::error::{ClientError, Problem};
+use super::list::List;
 use super::pages::Pages;
 use super::registry_url::RegistryUrl;
 use super::secret::Secret;
@@ -72,18 +73,31 @@ impl Connection {
 
     /// Every item of a list, over all of its pages.
     pub async fn list(&self, path: &str, query: &[(&str, String)]) -> Result<Vec<Value>, ClientError> {
-        let mut pages = Pages::default();
-        let mut page = Some(self.registry.at(path, query));
+        let mut list = List::of(self, path, query);
         let mut items = Vec::new();
-        while let Some(url) = page {
-            let answer = self.send(self.request(Method::GET, url.clone()).timeout(TIMEOUT)).await?;
-            page = pages.next(&url, answer.headers())?;
-            match self.json(answer).await? {
-                Value::Array(more) => items.extend(more),
-                _ => return Err(self.unexpected("its answer is no list")),
-            }
+        while let Some(more) = list.next_page().await? {
+            items.extend(more);
         }
         Ok(items)
+    }
+
+    /// One page of a list, and where the next one is.
+    pub(super) async fn page(
+        &self,
+        url: Url,
+        pages: &mut Pages,
+    ) -> Result<(Vec<Value>, Option<Url>), ClientError> {
+        let answer = self.send(self.request(Method::GET, url.clone()).timeout(TIMEOUT)).await?;
+        let next = pages.next(&url, answer.headers())?;
+        match self.json(answer).await? {
+            Value::Array(items) => Ok((items, next)),
+            _ => Err(self.unexpected("its answer is no list")),
+        }
+    }
+
+    /// As [`Connection::post`], for what is put under a name of the client's.
+    pub async fn put(&self, path: &str, body: &Value) -> Result<Value, ClientError> {
+        self.json(self.send_json(Method::PUT, path, body).await?).await
     }
 
     pub(super) async fn open(&self, url: Url) -> Result<Response, ClientError> {

@@ -106,6 +106,14 @@ impl Problem {
         Self { status: 403, code, detail, parts: Vec::new(), document }
     }
 
+    /// A version has no file of this name in its list.
+    pub(super) fn file_unknown(path: &str) -> Self {
+        let (code, detail) = ("not_found".to_owned(), format!("this version has no file {path:?}"));
+        let document = json!({ "type": "about:blank", "title": "Not Found", "status": 404, "code": code,
+            "detail": detail });
+        Self { status: 404, code, detail, parts: Vec::new(), document }
+    }
+
     /// Reads the body of a refusal. Something between us and the registry may have answered in its place, so
     /// a body that is no problem document is a problem without words.
     pub(super) fn of(status: reqwest::StatusCode, body: &[u8]) -> Self {

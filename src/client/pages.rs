@@ -7,6 +7,9 @@ use reqwest::header::{HeaderMap, LINK};
 
 use super::error::ClientError;
 
+/// Most pages of one list: a server that goes on and on is not followed for ever.
+const MOST: usize = 10_000;
+
 /// The pages of one list that were asked for.
 #[derive(Default)]
 pub struct Pages(BTreeSet<Url>);
@@ -28,6 +31,9 @@ impl Pages {
         }
         if self.0.contains(&next) {
             return Err(refused("its list goes in a circle"));
+        }
+        if self.0.len() >= MOST {
+            return Err(refused("its list goes on over too many pages"));
         }
         Ok(Some(next))
     }

@@ -72,6 +72,15 @@ impl RegistryUrl {
         }
         url
     }
+
+    /// The same for a path that ends in segments of others, whatever characters they have.
+    pub(super) fn below(&self, path: &str, segments: &[&str], query: &[(&str, String)]) -> Url {
+        let mut url = self.at(path, query);
+        if let Ok(mut path) = url.path_segments_mut() {
+            path.extend(segments);
+        }
+        url
+    }
 }
 
 impl fmt::Display for RegistryUrl {
@@ -86,6 +95,17 @@ mod tests {
 
     fn host(text: &str) -> String {
         RegistryUrl::of_host(text).unwrap().to_string()
+    }
+
+    #[test]
+    fn segments_of_others_stay_segments() {
+        let registry = RegistryUrl::parse("https://registry.test").unwrap();
+        let query = [("source", "a&b".to_owned())];
+        let url = registry.below("/api/files", &["a b", "100%.txt", "c?d#e", "f/g", ".."], &query);
+        assert_eq!(
+            url.as_str(),
+            "https://registry.test/api/files/a%20b/100%25.txt/c%3Fd%23e/f%2Fg?source=a%26b"
+        );
     }
 
     #[test]
