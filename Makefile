@@ -14,9 +14,15 @@ run:
 	  'Push and pull, in another terminal, once the server listens:' \
 	  '' \
 	  '  oras login $(ADDRESS) --plain-http -u admin --password-stdin < $(DATA)/admin.token' \
-	  '  oras push $(ADDRESS)/system/com.example.hello:1.0 --plain-http plugin.zip:application/zip' \
+	  '  oras push $(ADDRESS)/system/com.example.hello:1.0 --plain-http \' \
+	  '      --artifact-type application/vnd.quire.plugin.v1 plugin.zip:application/zip' \
 	  '  oras pull $(ADDRESS)/system/com.example.hello:1.0 --plain-http' \
 	  '  curl -O http://$(ADDRESS)/blobs/sha256/<digest of the zip>' \
+	  '' \
+	  'Or pack and upload a folder with a plugin.json or a plugin.py:' \
+	  '' \
+	  '  export PATH="$$PWD/target/release:$$PATH" QUIRE_TOKEN_FILE=$(DATA)/admin.token QUIRE_URL=http://$(ADDRESS)' \
+	  '  quire pack DIR && quire push NAME-VERSION.zip && quire plugins list' \
 	  '' \
 	  'skopeo and podman work the same way; --tls-verify=false takes the place of --plain-http.' ''
 	exec $(CARGO) run --release --quiet -- serve --listen $(ADDRESS) --data $(DATA)
