@@ -37,6 +37,7 @@ mod organisations;
 mod pack;
 mod plugin_laws;
 mod plugin_list_laws;
+mod plugin_pushes;
 mod plugin_state_laws;
 mod plugin_uploads;
 mod pulls;
