@@ -4,9 +4,13 @@ use std::fs;
 use std::path::Path;
 
 use quire::digest::Sha256;
+use quire::meta::sqlite::{SqliteCounters, SqliteMeta};
+use quire::meta::{MetaStore, PluginStore};
 use rusqlite::Connection;
 use serde_json::{Value, json};
 
+use crate::attacks::{denied, index, rule, target};
+use crate::harness::package::{Package, artifact};
 use crate::harness::{Server, image};
 
 /// Runs the released steps up to a version, as the program of that version did.
@@ -110,6 +114,158 @@ async fn catalogs_of_version_1_become_organisations() {
     assert_eq!(history["history"][0]["sequence"], 4, "the push of the manifest is the third");
     let denied = publisher.get("/v2/bare/x/tags/list").await;
     assert_eq!(denied.refusal(), (403, "DENIED".to_owned()));
+}
+
+/// What is kept of a database's events.
+fn events(database: &Connection) -> Vec<Vec<rusqlite::types::Value>> {
+    let mut statement = database
+        .prepare(
+            "SELECT catalog, sequence, kind, repository, tag, digest, previous, actor, at FROM events
+             ORDER BY catalog, sequence",
+        )
+        .expect("a statement");
+    let rows = statement.query_map((), |row| (0..9).map(|column| row.get(column)).collect());
+    rows.expect("rows").map(|row| row.expect("a row")).collect()
+}
+
+/// Indices and triggers of the events.
+fn guards(database: &Connection) -> Vec<String> {
+    let mut statement = database
+        .prepare("SELECT sql FROM sqlite_schema WHERE tbl_name = 'events' AND type <> 'table' ORDER BY name")
+        .expect("a statement");
+    let rows = statement.query_map((), |row| row.get(0)).expect("rows");
+    rows.filter_map(|row| row.expect("a row")).collect()
+}
+
+/// Plugins that came in before their packages were read: their tags stay what they are, and one that is pushed
+/// again is a plugin from then on.
+#[tokio::test]
+async fn plugins_of_version_2_go_on() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let data = folder.path().join("data");
+    let one = include_str!("../../migrations/sqlite/0001_registry.sql");
+    let two = include_str!("../../migrations/sqlite/0002_access.sql");
+    let old = database(&data, &[(1, "registry", one), (2, "access", two)]);
+    old.execute_batch(
+        "INSERT INTO catalogs (id, name, sequence, created_at) VALUES ('legacy', 'Legacy', 6, 77);
+         INSERT INTO catalog_usage VALUES ('legacy', 1000, 2);",
+    )
+    .expect("a catalog");
+    let (real, fake) = ("legacy/com.acme.real", "legacy/com.acme.fake");
+    let good = Package::new("com.acme.real", "1.0").bytes();
+    let (bad, config) = (b"no zip".to_vec(), store(&data, b"{}"));
+    let mut manifests = Vec::new();
+    for (id, name, bytes) in [(1, real, &good), (2, fake, &bad)] {
+        let (manifest, layer) = (artifact(bytes).to_string(), store(&data, bytes));
+        let digest = store(&data, manifest.as_bytes());
+        old.execute("INSERT INTO repositories VALUES (?1, 'legacy', ?2, 77)", (id, name)).expect("a row");
+        for (blob, size) in [(config, 2), (layer, bytes.len())] {
+            let link = "INSERT INTO blob_links VALUES (?1, 'legacy', ?2, NULL, ?3, 77)";
+            old.execute(link, (id, blob.0, size)).expect("a link");
+        }
+        old.execute(
+            "INSERT INTO manifests VALUES (?1, 'legacy', ?2, NULL, ?3, 'application/vnd.oci.image.manifest.v1+json',
+                 'application/vnd.quire.plugin.v1', NULL, '{}', 77)",
+            (id, digest.0, manifest.len()),
+        )
+        .expect("a manifest");
+        for target in [config, layer] {
+            old.execute(
+                "INSERT INTO manifest_references VALUES (?1, ?2, ?3, 'blob')",
+                (id, digest.0, target.0),
+            )
+            .expect("a reference");
+        }
+        for (sequence, tag) in [(1, "1.0"), (2, "latest"), (3, "stable")] {
+            old.execute("INSERT INTO tags VALUES (?1, ?2, ?3, 77)", (id, tag, digest.0)).expect("a tag");
+            old.execute(
+                "INSERT INTO events VALUES ('legacy', ?1, 'tag_set', ?2, ?3, ?4, NULL, 'admin', 77)",
+                (sequence + 3 * (id - 1), name, tag, digest.0),
+            )
+            .expect("an event");
+        }
+        manifests.push(digest);
+    }
+    old.execute("INSERT INTO tombstones VALUES (2, '0.9', ?1, 1, 77)", (manifests[1].0,))
+        .expect("a tombstone");
+    let before = (events(&old), guards(&old));
+    assert_eq!((before.0.len(), before.1.len()), (6, 4));
+    drop(old);
+
+    let mut server = Server::start_in(folder.path(), &[]);
+    let now = Connection::open(data.join("quire.db")).expect("a database");
+    assert_eq!((events(&now), guards(&now)), before, "the log is rebuilt as it was");
+    for statement in [
+        "UPDATE events SET actor = 'other'",
+        "DELETE FROM events",
+        "INSERT OR REPLACE INTO events SELECT * FROM events WHERE sequence = 1",
+    ] {
+        let error = now.execute(statement, ()).expect_err("a refusal").to_string();
+        assert!(error.contains("append-only"), "{error}");
+    }
+    let broken: i64 = now
+        .query_row("SELECT count(*) FROM pragma_foreign_key_check", (), |row| row.get(0))
+        .expect("a check");
+    assert_eq!(broken, 0);
+    drop(now);
+
+    let admin = server.admin();
+    for (place, name) in [(0, real), (1, fake)] {
+        for tag in ["1.0", "latest", "stable"] {
+            assert_eq!(target(&server, name, tag).await, manifests[place].to_string(), "{name}:{tag}");
+        }
+        let pid = name.strip_prefix("legacy/").expect("a name");
+        let other = Package::new(pid, "1.0").file("other", "").bytes();
+        let answer = admin.push_plugin(name, "1.0", &other).await;
+        assert_eq!(denied(&answer), rule(403, "version_immutable"), "{name}");
+        assert_eq!(denied(&admin.put_manifest(name, "1.0", &index(1)).await), rule(403, "version_immutable"));
+    }
+    let buried = Package::new("com.acme.fake", "0.9").bytes();
+    let answer = admin.push_plugin(fake, "0.9", &buried).await;
+    assert_eq!(denied(&answer), rule(403, "version_immutable"), "a tombstone");
+    // What can't be read stays, and does not come in again.
+    let again = admin.put_manifest(fake, "1.0", &artifact(&bad)).await;
+    assert_eq!(again.refusal(), (400, "MANIFEST_INVALID".to_owned()));
+    assert_eq!(admin.put_manifest(real, "1.0", &artifact(&good)).await.status, 201);
+    let newer = Package::new("com.acme.fake", "2.0").bytes();
+    assert_eq!(admin.push_plugin(fake, "2.0", &newer).await.status, 201);
+    assert_eq!(target(&server, real, "latest").await, manifests[0].to_string());
+    assert_eq!(
+        target(&server, fake, "latest").await,
+        Sha256::of(artifact(&newer).to_string().as_bytes()).to_string()
+    );
+    assert_eq!(target(&server, fake, "1.0").await, manifests[1].to_string());
+    server.terminate();
+    assert!(server.wait());
+
+    let meta = SqliteMeta::open(&data.join("quire.db"), SqliteCounters::noop()).await.expect("a store");
+    for (name, expected) in [(real, vec!["1.0"]), (fake, vec!["2.0"])] {
+        let name = name.parse().expect("a name");
+        let versions = meta.plugin_versions(&name, None, 9).await.expect("versions").items;
+        assert_eq!(versions.iter().map(|record| record.version.as_str()).collect::<Vec<_>>(), expected);
+        assert!(versions[0].is_latest && versions[0].package_size > 0);
+    }
+    let told = meta.events("legacy", 0, 99).await.expect("events");
+    let numbers: Vec<u64> = told.iter().map(|event| event.sequence).collect();
+    assert_eq!(numbers, (1..=told.len() as u64).collect::<Vec<_>>());
+    assert_eq!(told.len(), 9, "a manifest, its version, and latest of the plugin that has a new one");
+}
+
+/// A database keeps the hash of every step that made it, and is refused when a step is another.
+#[test]
+fn released_steps_are_never_changed() {
+    for (step, released) in [
+        (
+            include_str!("../../migrations/sqlite/0001_registry.sql"),
+            "ac5eb96223c83ec3557e7bffc5b65e6f60dee23ab9569c5300d0369c5eb5fc53",
+        ),
+        (
+            include_str!("../../migrations/sqlite/0002_access.sql"),
+            "0adf8f4781992657be7a2191b5764b85adc2ed9b4aaf9f56b5581de6828ba6f2",
+        ),
+    ] {
+        assert_eq!(Sha256::of(step.as_bytes()).hex(), released, "add a step in place of changing one");
+    }
 }
 
 /// Each catalog is counted in one pass over the links, however many catalogs there are.
