@@ -35,6 +35,8 @@ mod migrations;
 mod mint;
 mod organisations;
 mod pack;
+mod plugin_catalog;
+mod plugin_files;
 mod plugin_laws;
 mod plugin_list_laws;
 mod plugin_pushes;
