@@ -19,6 +19,7 @@ mod connections;
 mod crash;
 mod disk;
 mod durability;
+mod enabling;
 mod escalations;
 mod faults;
 mod history;
