@@ -12,25 +12,20 @@ use super::rows::{damaged, millis, page, sha256, time};
 use super::{audit, organisations};
 use crate::access::{Actor, SYSTEM_CATALOG};
 use crate::digest::{Digest, Sha256};
-use crate::meta::{BLOCKED, Block, Change, NewManifest, Page, PutManifest, SetBlock};
+use crate::meta::{BLOCKED, Block, Change, Page, PutManifest, SetBlock};
 
-/// Why a manifest may not come in: it is blocked, or something that it refers to is, or a file of its package.
-pub(super) fn refusal(db: &Connection, new: &NewManifest) -> rusqlite::Result<Option<PutManifest>> {
+/// Why a manifest may not come in: one of these is blocked.
+pub(super) fn refusal(
+    db: &Connection,
+    digests: impl Iterator<Item = Sha256>,
+) -> rusqlite::Result<Option<PutManifest>> {
     let none: bool = db
         .prepare_cached("SELECT NOT EXISTS (SELECT 1 FROM blocked_digests)")?
         .query_row((), |row| row.get(0))?;
     if none {
         return Ok(None);
     }
-    let references = new.manifest.references.iter().filter_map(|reference| match reference.digest {
-        Digest::Sha256(sha256) => Some(sha256),
-        // What is named by its SHA-512 is refused when it is pulled.
-        Digest::Sha512(_) => None,
-    });
-    let of_plugin = new.plugin.iter().flat_map(|plugin| {
-        std::iter::once(plugin.package).chain(plugin.files.iter().map(|file| file.sha256))
-    });
-    for digest in std::iter::once(new.digests.sha256).chain(references).chain(of_plugin) {
+    for digest in digests {
         if let Some(reason) = reason(db, &digest)? {
             return Ok(Some(PutManifest::Blocked { digest, reason }));
         }

@@ -76,7 +76,10 @@ fn resolve(
 fn decide(db: &Connection, new: &NewManifest) -> rusqlite::Result<Result<Vec<Sha256>, PutManifest>> {
     let NewManifest { repository, tags, condition, may_move, .. } = new;
     let (id, digest) = (repositories::find(db, repository)?, new.digests.sha256);
-    if let Some(refusal) = blocks::refusal(db, new)? {
+    let of_plugin = new.plugin.iter().flat_map(|plugin| {
+        std::iter::once(plugin.package).chain(plugin.files.iter().map(|file| file.sha256))
+    });
+    if let Some(refusal) = blocks::refusal(db, std::iter::once(digest).chain(of_plugin))? {
         return Ok(Err(refusal));
     }
     if let Some(plugin) = &new.plugin
@@ -105,7 +108,15 @@ fn decide(db: &Connection, new: &NewManifest) -> rusqlite::Result<Result<Vec<Sha
             return Ok(Err(PutManifest::Tag { tag: tag.clone(), refusal }));
         }
     }
-    resolve(db, id, &new.manifest.references, &new.blobs)
+    let targets = match resolve(db, id, &new.manifest.references, &new.blobs)? {
+        Ok(targets) => targets,
+        refused => return Ok(refused),
+    };
+    // Asked last: of what a repository does not have, nobody is told here that it is blocked.
+    Ok(match blocks::refusal(db, targets.iter().copied())? {
+        Some(refusal) => Err(refusal),
+        None => Ok(targets),
+    })
 }
 
 /// The tag of a plugin's version, where it is not among those that were asked for.
