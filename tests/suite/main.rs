@@ -11,6 +11,7 @@ mod audit;
 mod bad_input;
 mod bad_messages;
 mod blob_laws;
+mod blocking;
 mod caching;
 mod cli;
 mod client_commands;
