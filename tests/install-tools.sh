@@ -11,6 +11,8 @@ if [[ "${1:-}" == bench ]]; then
     debian_packages+=(nginx docker-registry wrk)
 fi
 python_oras=0.2.43
+schemathesis=4.32.5
+hypothesis=6.170.15
 go_oras=v1.3.6
 cargo_deny=0.20.2
 # Archives that are no plugins: small wheels of the package index, and a Debian package with a Java archive.
@@ -50,24 +52,31 @@ install_packages() {
         || skip "${missing[*]}" "apt-get could not install them; try again as root"
 }
 
-version_of_python_oras() {
+version_of_library() { # name of the distribution
     local metadata
-    for metadata in "$tools"/venv/lib/python*/site-packages/oras-*.dist-info; do
+    for metadata in "$tools"/venv/lib/python*/site-packages/"$1"-*.dist-info; do
         [[ -d "$metadata" && -x "$tools/venv/bin/python" ]] || return 0
-        metadata="${metadata##*/oras-}"
+        metadata="${metadata##*/"$1"-}"
         echo "${metadata%.dist-info}"
     done
 }
 
-install_python_oras() {
-    [[ "$(version_of_python_oras)" != "$python_oras" ]] || return 0
+make_venv() {
+    [[ ! -x "$tools/venv/bin/python" ]] || return 0
     if ! command -v python3 >/dev/null || ! python3 -m venv --clear "$tools/venv"; then
         rm -rf "$tools/venv"
-        skip "the Python oras" "install python3 with its venv module"
+        return 1
+    fi
+}
+
+install_library() { # name of the distribution, version
+    [[ "$(version_of_library "$1")" != "$2" ]] || return 0
+    if ! make_venv; then
+        skip "the Python $1" "install python3 with its venv module"
         return 0
     fi
-    "$tools/venv/bin/python" -m pip install --quiet "oras==$python_oras" \
-        || skip "the Python oras" "pip could not install it; is the package index reachable?"
+    "$tools/venv/bin/python" -m pip install --quiet "$1==$2" \
+        || skip "the Python $1" "pip could not install it; is the package index reachable?"
 }
 
 install_foreign_archives() {
@@ -106,7 +115,11 @@ else
         command -v "$package" >/dev/null || skip "$package" "install it by hand: there is no apt-get here"
     done
 fi
-install_python_oras
+install_library oras "$python_oras"
+# It brings yaml along, which `make openapi` needs.
+install_library schemathesis "$schemathesis"
+# What it draws is to stay the same.
+install_library hypothesis "$hypothesis"
 install_foreign_archives
 if command -v go >/dev/null; then
     install_go_program conformance github.com/opencontainers/distribution-spec/conformance "$conformance"
@@ -129,8 +142,13 @@ if command -v dpkg-query >/dev/null; then
         printf '%-16s %s\n' "$package" "$(version_of_package "$package")"
     done
 fi
+<<<<<<< HEAD
 printf '%-16s %s\n' "oras (Python)" "$(version_of_python_oras)"
 printf '%-16s %s\n' "foreign archives" "$(find "$tools/foreign" -type f -printf '%f ')"
+=======
+printf '%-16s %s\n' "oras (Python)" "$(version_of_library oras)"
+printf '%-16s %s\n' schemathesis "$(version_of_library schemathesis)"
+>>>>>>> 9202edc (The tools of the tests have schemathesis and hypothesis)
 if command -v go >/dev/null; then
     printf '%-16s %s\n' conformance "$(version_of_go_program conformance)"
     printf '%-16s %s\n' "oras (Go)" "$(version_of_go_program oras)"
