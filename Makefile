@@ -5,7 +5,7 @@ CARGO ?= cargo
 ADDRESS ?= 127.0.0.1:5000
 DATA ?= ./data
 
-.PHONY: run test tools lint soak bench fuzz
+.PHONY: run test tools lint openapi soak bench fuzz
 
 ## Build and start the server with everything embedded, and say how to push and pull.
 run:
@@ -41,6 +41,10 @@ lint:
 	@if [ -x target/tools/bin/cargo-deny ]; then target/tools/bin/cargo-deny check bans licenses sources; \
 	  elif [ "$$CI" = true ]; then echo 'cargo-deny is missing: make tools' >&2; exit 1; \
 	  else echo 'SKIPPED licences and bans: make tools installs cargo-deny'; fi
+
+## Make spec/openapi.json, with which the server answers, of spec/openapi.yaml.
+openapi: tools
+	target/tools/venv/bin/python tests/make-openapi.py
 
 ## The long versions of the tests.
 soak: tools

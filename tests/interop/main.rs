@@ -10,6 +10,7 @@ mod conformance;
 mod docker_format;
 mod large;
 mod layout;
+mod openapi;
 mod oras;
 mod oras_py;
 mod organisations;

@@ -107,10 +107,15 @@ impl Desk {
 
     /// A command whose words stand between blanks, with the desk's environment and nothing else.
     pub fn command(&self, line: &str) -> Command {
+        self.patient_command(line, PATIENCE)
+    }
+
+    /// The same with another number of seconds after which it hangs.
+    pub fn patient_command(&self, line: &str, patience: &str) -> Command {
         let mut words = line.split_whitespace();
         let program = words.next().expect("a program");
         let mut command = Command::new("timeout");
-        command.arg(PATIENCE).arg(find(program).unwrap_or_else(|| panic!("{program} is missing")));
+        command.arg(patience).arg(find(program).unwrap_or_else(|| panic!("{program} is missing")));
         command.args(words).current_dir(self.path(""));
         let search = std::env::join_paths(search_path()).expect("a search path");
         command.env_clear().env("PATH", search).env("LC_ALL", "C.UTF-8");

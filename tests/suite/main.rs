@@ -35,6 +35,7 @@ mod matrix;
 mod meta_laws;
 mod migrations;
 mod mint;
+mod openapi;
 mod organisations;
 mod pack;
 mod plugin_catalog;
