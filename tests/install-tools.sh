@@ -142,13 +142,9 @@ if command -v dpkg-query >/dev/null; then
         printf '%-16s %s\n' "$package" "$(version_of_package "$package")"
     done
 fi
-<<<<<<< HEAD
-printf '%-16s %s\n' "oras (Python)" "$(version_of_python_oras)"
-printf '%-16s %s\n' "foreign archives" "$(find "$tools/foreign" -type f -printf '%f ')"
-=======
 printf '%-16s %s\n' "oras (Python)" "$(version_of_library oras)"
 printf '%-16s %s\n' schemathesis "$(version_of_library schemathesis)"
->>>>>>> 9202edc (The tools of the tests have schemathesis and hypothesis)
+printf '%-16s %s\n' "foreign archives" "$(find "$tools/foreign" -type f -printf '%f ')"
 if command -v go >/dev/null; then
     printf '%-16s %s\n' conformance "$(version_of_go_program conformance)"
     printf '%-16s %s\n' "oras (Go)" "$(version_of_go_program oras)"
