@@ -256,15 +256,18 @@ fn upkeep(server: Arc<Server>) -> JoinHandle<()> {
     })
 }
 
-/// Looks for changes that other nodes made to tokens, organisations and rules.
+/// Looks for changes that other nodes made to tokens, organisations, rules and blocks.
 fn poll(server: Arc<Server>) -> JoinHandle<()> {
     tokio::spawn(async move {
         let mut answers = true;
         loop {
-            let polled = tokio::time::timeout(POLL_PATIENCE, server.callers.poll()).await;
-            let failure = match polled {
+            let look = async {
+                server.callers.poll().await.map_err(|error| error.to_string())?;
+                server.registry.keep_blocked_current().await.map_err(|error| error.to_string())
+            };
+            let failure = match tokio::time::timeout(POLL_PATIENCE, look).await {
                 Ok(Ok(())) => None,
-                Ok(Err(error)) => Some(error.to_string()),
+                Ok(Err(error)) => Some(error),
                 Err(_) => Some("no answer in time".to_owned()),
             };
             // Told when it begins and when it ends, and not every second between.

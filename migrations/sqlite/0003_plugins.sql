@@ -47,7 +47,8 @@ CREATE TABLE plugin_facets (
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX plugin_facets_by_pid ON plugin_facets (catalog, pid);
 
--- A version of a plugin: everything in it comes out of the package.
+-- A version of a plugin: everything in it comes out of the package. The row stays when its tag or manifest is
+-- deleted, as the version stays what it was: pushed again, it is as yanked or disabled as it was before.
 CREATE TABLE plugin_versions (
     id         BLOB    NOT NULL PRIMARY KEY CHECK (length(id) = 16),
     repository INTEGER NOT NULL REFERENCES repositories (id),
@@ -59,8 +60,6 @@ CREATE TABLE plugin_versions (
     release    INTEGER NOT NULL,
     manifest   BLOB    NOT NULL,
     package    INTEGER NOT NULL REFERENCES packages (id),
-    -- The config document: what the package says about itself.
-    metadata   TEXT    NOT NULL,
     enabled    INTEGER NOT NULL DEFAULT 1,
     -- Why it is yanked.
     yanked     TEXT,
@@ -68,11 +67,17 @@ CREATE TABLE plugin_versions (
     deprecated TEXT,
     successor  TEXT,
     created_at INTEGER NOT NULL,
-    FOREIGN KEY (repository, manifest) REFERENCES manifests (repository, sha256)
+    -- When its tag or its manifest was deleted.
+    deleted_at INTEGER,
+    -- The config document: what the package says about itself. Last, as it may be long.
+    metadata   TEXT    NOT NULL
 ) STRICT, WITHOUT ROWID;
 CREATE UNIQUE INDEX plugin_versions_by_precedence ON plugin_versions (repository, precedence);
-CREATE INDEX plugin_versions_by_order ON plugin_versions (repository, release, precedence);
-CREATE INDEX plugin_versions_by_manifest ON plugin_versions (repository, manifest);
+CREATE INDEX plugin_versions_by_order ON plugin_versions (repository, release, precedence)
+    WHERE deleted_at IS NULL;
+CREATE INDEX plugin_versions_usable ON plugin_versions (repository, release, precedence)
+    WHERE deleted_at IS NULL AND enabled = 1 AND yanked IS NULL;
+CREATE INDEX plugin_versions_by_manifest ON plugin_versions (manifest, repository);
 CREATE INDEX plugin_versions_by_package ON plugin_versions (package);
 
 -- Which plugins the orchestrators of an organisation load.

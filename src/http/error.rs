@@ -369,6 +369,7 @@ fn refusal_row(refusal: &Refusal) -> Row {
             });
             told(S::FORBIDDEN, "DENIED").rule("version_immutable").detail(detail)
         }
+        Refusal::Withdrawn => told(S::CONFLICT, "DENIED").rule("version_withdrawn"),
         Refusal::Blocked { digest, reason } => {
             let digest = Digest::from(*digest).to_string();
             let detail = json!({ "rule": "blocked", "digest": digest, "reason": reason });

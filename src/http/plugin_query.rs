@@ -1,5 +1,7 @@
 //! The parameters of lists of plugins and versions.
 
+use percent_encoding::percent_decode_str;
+
 use super::query::{Query, QueryError, bad};
 use crate::name::Tag;
 use crate::registry::PAGE_LIMIT;
@@ -64,7 +66,7 @@ impl PluginListQuery {
         });
         let after = after.map(|after| after.ok_or_else(|| bad("after", "is not from a Link of ours")));
         let raw = query.0.split('&').filter(|pair| {
-            let name = pair.split('=').next().unwrap_or_default();
+            let name = percent_decode_str(pair.split('=').next().unwrap_or_default()).decode_utf8_lossy();
             !name.is_empty() && name != "limit" && name != "after"
         });
         Ok(Self {
@@ -75,7 +77,8 @@ impl PluginListQuery {
             with_disabled: query.flag("include_disabled")?.unwrap_or(disabled),
             limit: page.limit,
             after: after.transpose()?,
-            raw: raw.collect::<Vec<_>>().join("&"),
+            // The one character that a query may hold and a header may not.
+            raw: raw.collect::<Vec<_>>().join("&").replace('\x7f', "%7F"),
         })
     }
 }

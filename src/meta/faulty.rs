@@ -69,6 +69,7 @@ pass_through! { PluginStore:
     fn change_plugin(id: Uuid, change: PluginChange, actor: &Actor) -> Option<PluginRecord>;
     fn set_enablement(organisation: &str, new: NewEnablement, actor: &Actor) -> SetEnablement;
     fn delete_enablement(organisation: &str, plugin: &RepositoryName, actor: &Actor) -> bool;
+    fn enablement(organisation: &str, plugin: &RepositoryName) -> Option<Enabled>;
     fn enablements(organisation: &str) -> Vec<Enabled>;
     fn block(digest: Sha256, reason: &str, actor: &Actor) -> SetBlock;
     fn unblock(digest: &Sha256, actor: &Actor) -> bool;

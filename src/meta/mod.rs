@@ -36,8 +36,8 @@ pub use self::organisations::{
 };
 pub use self::plugin_store::{
     BLOCKED, Block, Choice, Deprecation, ENABLEMENT_BYTES, ENABLEMENTS, Enabled, Enablement, Facets,
-    Findable, LATEST, NewEnablement, NewPlugin, PAGE_BYTES, PackageFile, PluginChange, PluginQuery,
-    PluginRecord, PluginStore, SetBlock, SetEnablement, Which,
+    Findable, LATEST, NewEnablement, NewPlugin, PAGE_BYTES, PLAN_BYTES, PackageFile, PluginChange,
+    PluginQuery, PluginRecord, PluginStore, SetBlock, SetEnablement, Which,
 };
 pub use self::tag_writes::{
     ImmutableTags, TagCondition, TagRefusal, TagRule, TagWrite, TagWriteRefusal, WriteTags,

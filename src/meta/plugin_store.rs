@@ -23,6 +23,8 @@ pub const ENABLEMENTS: usize = 1000;
 pub const PAGE_BYTES: usize = 8 * 1024 * 1024;
 /// Most bytes of config documents that the enablements of an organisation may have together.
 pub const ENABLEMENT_BYTES: usize = 32 * 1024 * 1024;
+/// Most bytes of config documents in one plan.
+pub const PLAN_BYTES: usize = 64 * 1024 * 1024;
 /// Most digests that may be blocked: every node keeps them in memory.
 pub const BLOCKED: usize = 100_000;
 
@@ -91,6 +93,13 @@ pub trait PluginStore: Send + Sync + 'static {
         plugin: &RepositoryName,
         actor: &Actor,
     ) -> Result<bool, MetaError>;
+
+    /// One of them, and what its choice leads to now.
+    async fn enablement(
+        &self,
+        organisation: &str,
+        plugin: &RepositoryName,
+    ) -> Result<Option<Enabled>, MetaError>;
 
     /// Everything that the orchestrators of an organisation load, by id and catalog, and what each choice leads
     /// to now. At most [`ENABLEMENTS`].
@@ -291,6 +300,7 @@ pub struct Enablement {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Enabled {
     pub enablement: Enablement,
+    /// In a list its config document is empty where all of them would have more than [`PLAN_BYTES`].
     pub now: Option<PluginRecord>,
 }
 

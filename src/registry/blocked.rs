@@ -8,11 +8,11 @@ use std::time::{Duration, Instant};
 use super::{Refusal, Registry, RegistryError};
 use crate::access::Requester;
 use crate::digest::Sha256;
-use crate::meta::{Block, Page, SetBlock};
+use crate::meta::{AccessChanges, Block, MetaError, MetaStore, Page, SetBlock};
 
 type Reasons = HashMap<Sha256, Arc<str>>;
 
-/// How long nobody asks again after the store did not answer: pulls go on meanwhile.
+/// How long nobody asks again after the store did not answer.
 const PATIENCE: Duration = Duration::from_millis(500);
 
 /// What is blocked, as of a generation of the changes that nodes tell each other of.
@@ -26,22 +26,41 @@ pub(super) struct Blocked {
 }
 
 impl Blocked {
-    fn current(&self, generation: u64) -> Option<Arc<Reasons>> {
-        let known = self.known.read().unwrap_or_else(PoisonError::into_inner);
-        known.as_ref().filter(|(read, _)| *read == generation).map(|(_, reasons)| Arc::clone(reasons))
+    fn known(&self) -> Option<(u64, Arc<Reasons>)> {
+        self.known.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Reads them as of now, unless another request did meanwhile.
+    async fn read(&self, meta: &dyn MetaStore, changes: &AccessChanges) -> Result<Arc<Reasons>, MetaError> {
+        let mut failed = self.reading.lock().await;
+        let generation = changes.generation();
+        if let Some((read, reasons)) = self.known()
+            && (read == generation || failed.is_some_and(|at| at.elapsed() < PATIENCE))
+        {
+            return Ok(reasons);
+        }
+        let read = meta.blocked_digests().await;
+        *failed = read.is_err().then(Instant::now);
+        let reasons: Arc<Reasons> = Arc::new(read?.into_iter().collect());
+        if reasons.is_empty() {
+            self.nothing.store(generation + 1, Ordering::SeqCst);
+        }
+        let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
+        *known = Some((generation, Arc::clone(&reasons)));
+        Ok(reasons)
     }
 }
 
 impl Registry {
-    /// Refuses what is blocked.
+    /// Refuses what is blocked, as it was known last. Only the first request of a process waits for the store.
     pub(super) async fn check_blocked(&self, digest: &Sha256) -> Result<(), RegistryError> {
         let generation = self.changes.generation();
         if self.blocked.nothing.load(Ordering::SeqCst) == generation + 1 {
             return Ok(());
         }
-        let reasons = match self.blocked.current(generation) {
-            Some(reasons) => reasons,
-            None => Box::pin(self.read_blocked()).await?,
+        let reasons = match self.blocked.known() {
+            Some((_, reasons)) => reasons,
+            None => Box::pin(self.blocked.read(&*self.meta, &self.changes)).await?,
         };
         match reasons.get(digest) {
             None => Ok(()),
@@ -49,32 +68,10 @@ impl Registry {
         }
     }
 
-    /// Reads them again. While the store does not answer, what was known before goes on.
-    async fn read_blocked(&self) -> Result<Arc<Reasons>, RegistryError> {
-        let mut failed = self.blocked.reading.lock().await;
-        let generation = self.changes.generation();
-        if let Some(reasons) = self.blocked.current(generation) {
-            return Ok(reasons);
-        }
-        let waits = failed.is_some_and(|at| at.elapsed() < PATIENCE);
-        if waits
-            && let Some((_, reasons)) = &*self.blocked.known.read().unwrap_or_else(PoisonError::into_inner)
-        {
-            return Ok(Arc::clone(reasons));
-        }
-        let read = self.meta.blocked_digests().await;
-        *failed = read.is_err().then(Instant::now);
-        let mut known = self.blocked.known.write().unwrap_or_else(PoisonError::into_inner);
-        let reasons: Arc<Reasons> = match (read, &*known) {
-            (Ok(read), _) => Arc::new(read.into_iter().collect()),
-            (Err(_), Some((_, reasons))) => return Ok(Arc::clone(reasons)),
-            (Err(error), None) => return Err(error.into()),
-        };
-        if reasons.is_empty() {
-            self.blocked.nothing.store(generation + 1, Ordering::SeqCst);
-        }
-        *known = Some((generation, Arc::clone(&reasons)));
-        Ok(reasons)
+    /// To be called beside serving, again and again: reads them when anything changed, here or on another node.
+    pub async fn keep_blocked_current(&self) -> Result<(), RegistryError> {
+        self.blocked.read(&*self.meta, &self.changes).await?;
+        Ok(())
     }
 
     /// Blocks a digest everywhere, and what has it in it.
@@ -85,14 +82,14 @@ impl Registry {
         reason: &str,
     ) -> Result<SetBlock, RegistryError> {
         let set = self.meta.block(digest, reason, &requester.actor()).await;
-        self.blocks_changed();
+        self.blocks_changed().await;
         Ok(set?)
     }
 
     /// `false`: it was not blocked.
     pub async fn unblock(&self, requester: &Requester, digest: &Sha256) -> Result<bool, RegistryError> {
         let deleted = self.meta.unblock(digest, &requester.actor()).await;
-        self.blocks_changed();
+        self.blocks_changed().await;
         Ok(deleted?)
     }
 
@@ -100,9 +97,13 @@ impl Registry {
         Ok(self.meta.blocks(after, limit).await?)
     }
 
-    /// `latest` of any plugin may have moved. An answer that was lost may stand for a change that was made.
-    fn blocks_changed(&self) {
+    /// Here it counts before it is acknowledged. `latest` of any plugin may have moved. An answer that was lost may
+    /// stand for a change that was made.
+    async fn blocks_changed(&self) {
         self.changes.raise();
         self.cache.everything_changed();
+        if let Err(error) = self.keep_blocked_current().await {
+            tracing::warn!(%error, "the blocked digests could not be read");
+        }
     }
 }

@@ -1,14 +1,11 @@
 //! Files of a package, unpacked one by one from where their bytes were recorded to lie.
 
-use std::io::{self, Write};
+use std::io::Write;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
-use bytes::Bytes;
-use tokio::task::spawn_blocking;
-
 use super::cache::SMALL_BLOB;
-use super::packages::bytes_of;
+use super::packages::{bytes_of, within};
 use super::pull::Found;
 use super::{Fault, Registry, RegistryError};
 use crate::blob::{Blob, Content};
@@ -16,6 +13,10 @@ use crate::digest::Digest;
 use crate::meta::{PackageFile, PluginRecord};
 use crate::package::{self, ReadError};
 use crate::staging::Staging;
+use bytes::Bytes;
+
+/// Files that are unpacked at the same time.
+pub(super) const UNPACKERS: usize = 4;
 
 impl Registry {
     /// The files of a version's package, by path.
@@ -59,16 +60,26 @@ impl Registry {
 
     async fn unpack(&self, found: &Found, file: &PackageFile) -> Result<Content, Fault> {
         let package = self.load(found).await?.content;
-        let permit = self.readers.acquire().await;
-        let permit = permit.map_err(|error| Fault::Staging(io::Error::other(error)))?;
         let (staging, file, digest) = (self.staging.clone(), file.clone(), file.sha256);
-        let unpacked = spawn_blocking(move || unpack(&package, &staging, &file)).await;
-        drop(permit);
-        let unpacked = unpacked.map_err(|error| Fault::Staging(io::Error::other(error)))?;
-        unpacked.map_err(|error| match error {
-            ReadError::Io(error) => Fault::Staging(error),
-            ReadError::Changed | ReadError::TooLarge { .. } => Fault::Damaged(digest),
-        })
+        let unpacked = within(&self.unpackers, move || match unpack(&package, &staging, &file) {
+            Ok(content) => Ok(Some(content)),
+            Err(ReadError::Io(error)) => Err(error),
+            Err(ReadError::Changed | ReadError::TooLarge { .. }) => Ok(None),
+        });
+        unpacked.await.map_err(Fault::Staging)?.ok_or(Fault::Damaged(digest))
+    }
+
+    /// Renders a README. An author may have written something that takes long.
+    pub async fn render(
+        &self,
+        path: String,
+        text: Bytes,
+        file_url: impl Fn(&str) -> Option<String> + Send + 'static,
+    ) -> Result<String, RegistryError> {
+        let rendered = within(&self.unpackers, move || {
+            Ok(package::readme_html(&path, &String::from_utf8_lossy(&text), &file_url))
+        });
+        Ok(rendered.await.map_err(Fault::Staging)?)
     }
 }
 

@@ -89,7 +89,9 @@ pub struct Registry {
     sessions: Sessions,
     blocked: Blocked,
     /// Packages that may be read at the same time.
-    readers: Semaphore,
+    readers: Arc<Semaphore>,
+    /// Files of packages that may be unpacked at the same time, and READMEs rendered.
+    unpackers: Arc<Semaphore>,
 }
 
 impl Registry {
@@ -114,7 +116,8 @@ impl Registry {
             changes,
             sessions: Sessions::default(),
             blocked: Blocked::default(),
-            readers: Semaphore::new(packages::READERS),
+            readers: Arc::new(Semaphore::new(packages::READERS)),
+            unpackers: Arc::new(Semaphore::new(members::UNPACKERS)),
         }
     }
 
@@ -180,6 +183,8 @@ pub enum Refusal {
          publish the change as another version"
     )]
     VersionTaken { version: Version, package: Sha256, manifest: Sha256, ours: Sha256 },
+    #[error("the version was deleted in this moment")]
+    Withdrawn,
     #[error("{digest} is blocked: {reason}")]
     Blocked { digest: Sha256, reason: String },
 }

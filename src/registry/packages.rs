@@ -1,9 +1,11 @@
 //! Reading packages on the server: zips that are uploaded, and plugins that an OCI client pushes.
 
 use std::io;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use serde::Deserialize;
+use tokio::sync::Semaphore;
 use tokio::task::spawn_blocking;
 
 use super::{Fault, Refusal, Registry, RegistryError};
@@ -61,12 +63,8 @@ impl Registry {
         catalog: &str,
         mut found: Vec<Finding>,
     ) -> Result<ReadPackage, RegistryError> {
-        let permit = self.readers.acquire().await;
-        let permit = permit.map_err(|error| Fault::Staging(io::Error::other(error)))?;
-        let read = spawn_blocking(move || read(&content)).await;
-        drop(permit);
-        let Verdict { plugin, files, findings } =
-            read.map_err(|error| Fault::Staging(io::Error::other(error)))?.map_err(Fault::Staging)?;
+        let read = within(&self.readers, move || read(&content)).await;
+        let Verdict { plugin, files, findings } = read.map_err(Fault::Staging)?;
         found.extend(findings);
         if let Some(plugin) = &plugin
             && catalog != SYSTEM_CATALOG
@@ -177,6 +175,21 @@ impl Registry {
 
 pub(super) fn refuses(findings: &[Finding]) -> bool {
     findings.iter().any(|finding| finding.severity == package::Severity::Error)
+}
+
+/// Does some work on a blocking thread, once there is a permit for it. The work keeps the permit to its end, also
+/// when the request is given up meanwhile.
+pub(super) async fn within<T: Send + 'static>(
+    permits: &Arc<Semaphore>,
+    work: impl FnOnce() -> io::Result<T> + Send + 'static,
+) -> io::Result<T> {
+    let permit = Arc::clone(permits).acquire_owned().await.map_err(io::Error::other)?;
+    let done = spawn_blocking(move || {
+        let done = work();
+        drop(permit);
+        done
+    });
+    done.await.map_err(io::Error::other)?
 }
 
 /// The bytes of an open blob, at their offsets.

@@ -34,6 +34,8 @@ pub enum HeldReason {
     /// The version or channel is not there any more.
     Missing,
     Disabled,
+    /// All that is enabled says more than fits into one plan.
+    TooLarge,
     Yanked(String),
     Blocked(String),
     /// Its settings break with those that were accepted, for these reasons.
@@ -44,6 +46,14 @@ impl Registry {
     /// Everything that an organisation enabled, with what each choice leads to.
     pub async fn enablements(&self, organisation: &str) -> Result<Vec<Enabled>, RegistryError> {
         Ok(self.meta.enablements(organisation).await?)
+    }
+
+    pub async fn enablement(
+        &self,
+        organisation: &str,
+        plugin: &RepositoryName,
+    ) -> Result<Option<Enabled>, RegistryError> {
+        Ok(self.meta.enablement(organisation, plugin).await?)
     }
 
     pub async fn set_enablement(
@@ -101,6 +111,10 @@ impl Registry {
         let Enabled { enablement, now } = enabled;
         let reason = match (&now, &enablement.choice) {
             (None, _) => Some(HeldReason::Missing),
+            (Some(record), _) if record.metadata.is_empty() => {
+                let held = Some(Held { reason: HeldReason::TooLarge, candidate: None });
+                return Ok(Planned { enablement, load: None, held });
+            }
             (Some(record), choice) => held(&enablement, choice, record),
         };
         let Some(reason) = reason else { return Ok(Planned { enablement, load: now, held: None }) };

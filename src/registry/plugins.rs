@@ -66,15 +66,19 @@ impl Registry {
         let which = Which::Version(new.version.clone());
         let made = match self.meta.plugin(&repository, &which).await? {
             Some(there) if is_same(&there, &new) => {
-                self.add_channels(requester, &there, channels).await?;
+                self.mend(requester, &there, &staged, &plugin, &new).await?;
                 false
             }
             Some(there) => return Err(taken(&there.version, there.package, there.manifest, &new).into()),
-            None => self.publish(requester, &repository, &staged, &plugin, new, channels).await?,
+            None => {
+                let channels = channels.clone();
+                self.publish(requester, &repository, &staged, &plugin, new, channels).await?
+            }
         };
-        let record = self.meta.plugin(&repository, &which).await?;
-        // Somebody may have deleted it since.
-        let record = record.ok_or(Fault::Meta(crate::meta::MetaError("the version is gone".into())))?;
+        let record = self.meta.plugin(&repository, &which).await?.ok_or(Refusal::Withdrawn)?;
+        if !made {
+            self.add_channels(requester, &record, channels).await?;
+        }
         let below = self.meta.plugin_versions(&repository, Some(&record.version), 1).await?;
         let previous = below.items.into_iter().next();
         Ok(UploadedPlugin { record, made, warnings: read.warnings, previous })
@@ -110,15 +114,7 @@ impl Registry {
         new: NewPlugin,
         channels: Vec<Tag>,
     ) -> Result<bool, RegistryError> {
-        let config = self.stage_manifest(Bytes::from(new.metadata.clone()), Algorithm::Sha256).await?;
-        let document = package::manifest(
-            plugin,
-            (config.digests().sha256, config.size()),
-            (zip.digests().sha256, zip.size()),
-        );
-        let document = Bytes::from(document.map_err(|error| Fault::Staging(std::io::Error::other(error)))?);
-        let manifest = Manifest::parse(&document, None).map_err(Refusal::Manifest)?;
-        let document = self.stage_manifest(document, Algorithm::Sha256).await?;
+        let (config, document, manifest) = self.documents(plugin, &new, zip).await?;
         let mut tags = channels;
         tags.push(version_tag(&new.version)?);
         let blob = |staged: &Staged| BlobRecord { digests: *staged.digests(), size: staged.size() };
@@ -146,6 +142,43 @@ impl Registry {
         // Also when it failed: an answer that was lost may stand for a write that was done.
         self.cache.tag_written(repository);
         published(outcome?, &new)
+    }
+
+    /// The version is there; its package and its config may be damaged or unlinked, and what came is good.
+    async fn mend(
+        &self,
+        requester: &Requester,
+        there: &PluginRecord,
+        zip: &Staged,
+        plugin: &package::Plugin,
+        new: &NewPlugin,
+    ) -> Result<(), RegistryError> {
+        let (actor, repository) = (requester.actor(), &there.repository);
+        let (config, manifest, _) = self.documents(plugin, new, zip).await?;
+        // An OCI client may have pushed it under another manifest, which is not here to be mended.
+        if manifest.digests().sha256 == there.manifest {
+            self.admit(&actor, repository, &config, None).await?;
+            self.blobs.put(&manifest).await?;
+        }
+        self.admit(&actor, repository, zip, None).await
+    }
+
+    /// Config and manifest of a package, and what the manifest says.
+    async fn documents(
+        &self,
+        plugin: &package::Plugin,
+        new: &NewPlugin,
+        zip: &Staged,
+    ) -> Result<(Staged, Staged, Manifest), RegistryError> {
+        let config = self.stage_manifest(Bytes::from(new.metadata.clone()), Algorithm::Sha256).await?;
+        let document = package::manifest(
+            plugin,
+            (config.digests().sha256, config.size()),
+            (zip.digests().sha256, zip.size()),
+        );
+        let document = Bytes::from(document.map_err(|error| Fault::Staging(std::io::Error::other(error)))?);
+        let manifest = Manifest::parse(&document, None).map_err(Refusal::Manifest)?;
+        Ok((config, self.stage_manifest(document, Algorithm::Sha256).await?, manifest))
     }
 
     /// Points channels to a version that is there.

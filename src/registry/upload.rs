@@ -124,7 +124,7 @@ impl Registry {
     }
 
     /// Bytes first, then the row (P2).
-    async fn admit(
+    pub(super) async fn admit(
         &self,
         actor: &Actor,
         repository: &RepositoryName,

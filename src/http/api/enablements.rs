@@ -153,6 +153,7 @@ struct Unavailable<'a> {
 fn told(reason: &HeldReason) -> (&'static str, String, &[String]) {
     match reason {
         HeldReason::Missing => ("missing", "it is not there any more".to_owned(), &[]),
+        HeldReason::TooLarge => ("too_large", "the plan would have more than 64 MiB".to_owned(), &[]),
         HeldReason::Disabled => ("disabled", "it is disabled".to_owned(), &[]),
         HeldReason::Yanked(reason) => ("yanked", format!("it is yanked: {reason}"), &[]),
         HeldReason::Blocked(reason) => ("blocked", format!("it is blocked: {reason}"), &[]),
@@ -174,9 +175,8 @@ impl Desk<'_> {
     pub async fn enablement(&self, organisation: &str, source: Source, pid: &str) -> Result<Reply, ApiError> {
         self.check_organisation(organisation).await?;
         let plugin = self.enabled_name(organisation, source, pid)?;
-        let all = self.registry.enablements(organisation).await?;
-        let found = all.iter().find(|enabled| enabled.enablement.plugin == plugin);
-        Ok(self.shown(&Shown::of(self, found.ok_or(NOT_ENABLED)?)))
+        let found = self.registry.enablement(organisation, &plugin).await?;
+        Ok(self.shown(&Shown::of(self, &found.ok_or(NOT_ENABLED)?)))
     }
 
     fn enabled_name(
@@ -218,7 +218,9 @@ impl Desk<'_> {
                 Err(ApiError::Conflict { code: "digest_differs", message })
             }
             SetEnablement::Full => {
-                let message = format!("an organisation enables at most {ENABLEMENTS} plugins");
+                let message = format!(
+                    "an organisation enables at most {ENABLEMENTS} plugins, which say at most 32 MiB together"
+                );
                 Err(ApiError::Conflict { code: "too_many_enablements", message })
             }
         }
@@ -244,6 +246,10 @@ impl Desk<'_> {
         let whole = scopes.len() == 2 && scopes.iter().all(|scope| scope.only.is_none());
         let asked = format!("plan {organisation}");
         let written = self.registry.plugins_written();
+        if whole && let Some(answer) = self.kept.get(&asked, written) {
+            return Ok(self.tagged(&answer));
+        }
+        let _alone = if whole { Some(self.kept.alone(&asked).await) } else { None };
         if whole && let Some(answer) = self.kept.get(&asked, written) {
             return Ok(self.tagged(&answer));
         }

@@ -1,5 +1,6 @@
 //! Digests that are blocked, and everything that is because of them.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::SystemTime;
 
@@ -69,12 +70,16 @@ pub(super) fn all(db: &Connection) -> rusqlite::Result<Vec<(Sha256, Arc<str>)>> 
         "SELECT d.sha256, max(b.reason) FROM blocked_digests AS d JOIN blocks AS b ON b.sha256 = d.cause
          GROUP BY d.sha256",
     )?;
-    let rows = statement.query_map((), |row| Ok((row.get::<_, Vec<u8>>(0)?, row.get::<_, String>(1)?)))?;
-    rows.map(|row| {
-        let (digest, reason) = row?;
-        Ok((sha256(&digest)?, reason.into()))
-    })
-    .collect()
+    // Most fall with another one: each reason is kept once.
+    let mut reasons: HashMap<String, Arc<str>> = HashMap::new();
+    let mut rows = statement.query(())?;
+    let mut blocked = Vec::new();
+    while let Some(row) = rows.next()? {
+        let reason: String = row.get(1)?;
+        let kept = reasons.entry(reason).or_insert_with_key(|reason| reason.as_str().into());
+        blocked.push((sha256(&row.get::<_, Vec<u8>>(0)?)?, Arc::clone(kept)));
+    }
+    Ok(blocked)
 }
 
 /// What falls with a digest: packages that have it as a file or are it, and of plugins the manifest with its
@@ -83,8 +88,7 @@ pub(super) const FALLS: &str = "
     WITH hit (package) AS (
         SELECT f.package FROM package_files AS f WHERE f.sha256 = ?1
         UNION SELECT k.id FROM packages AS k WHERE k.sha256 = ?1
-        UNION SELECT v.package FROM manifests AS m
-              JOIN plugin_versions AS v ON v.repository = m.repository AND v.manifest = m.sha256 WHERE m.sha256 = ?1)
+        UNION SELECT v.package FROM plugin_versions AS v WHERE v.manifest = ?1)
     SELECT ?1
     UNION SELECT k.sha256 FROM packages AS k WHERE k.id IN (SELECT package FROM hit)
     UNION SELECT v.manifest FROM plugin_versions AS v WHERE v.package IN (SELECT package FROM hit)";
@@ -95,12 +99,13 @@ pub(super) fn set(db: &Connection, digest: &Sha256, text: &str, actor: &Actor) -
         return Ok(SetBlock::Set { block: known.clone(), made: false });
     }
     let left = BLOCKED.saturating_sub(
-        db.prepare_cached("SELECT count(*) FROM blocked_digests")?.query_row((), |row| row.get(0))?,
+        db.prepare_cached("SELECT count(*) FROM blocked_digests WHERE cause <> ?1")?
+            .query_row((digest.0,), |row| row.get(0))?,
     );
     let mut statement = db.prepare_cached(&format!("{FALLS} LIMIT ?2"))?;
     let falls = statement.query_map((digest.0, left.saturating_add(1)), |row| row.get::<_, Vec<u8>>(0))?;
     let falls = falls.collect::<rusqlite::Result<Vec<_>>>()?;
-    if known.is_none() && falls.len() > left {
+    if falls.len() > left {
         return Ok(SetBlock::TooMany);
     }
     db.prepare_cached(
@@ -132,9 +137,8 @@ pub(super) fn delete(db: &Connection, digest: &Sha256, actor: &Actor) -> rusqlit
 }
 
 /// The version that a blocked digest is, in every repository that has it.
-pub(super) const VERSIONS: &str = "SELECT r.id, r.name, v.version, v.manifest FROM manifests AS m
-     JOIN plugin_versions AS v ON v.repository = m.repository AND v.manifest = m.sha256
-     JOIN repositories AS r ON r.id = v.repository WHERE m.sha256 = ?1";
+pub(super) const VERSIONS: &str = "SELECT r.id, r.name, v.version, v.manifest FROM plugin_versions AS v
+     JOIN repositories AS r ON r.id = v.repository WHERE v.manifest = ?1 AND v.deleted_at IS NULL";
 
 /// Tells every plugin that lost or got back a version.
 fn changed(

@@ -10,8 +10,8 @@ use super::rows::{damaged, millis, sha256, time};
 use super::{audit, organisations};
 use crate::access::{Actor, SYSTEM_CATALOG};
 use crate::meta::{
-    Choice, ENABLEMENT_BYTES, ENABLEMENTS, Enabled, Enablement, NewEnablement, PluginRecord, SetEnablement,
-    Which,
+    Choice, ENABLEMENT_BYTES, ENABLEMENTS, Enabled, Enablement, NewEnablement, PLAN_BYTES, PluginRecord,
+    SetEnablement, Which,
 };
 use crate::name::RepositoryName;
 
@@ -58,15 +58,33 @@ fn find(
     db.prepare_cached(&sql)?.query_row(key, enablement).optional()
 }
 
+pub(super) fn find_enabled(
+    db: &Connection,
+    organisation: &str,
+    plugin: &RepositoryName,
+) -> rusqlite::Result<Option<Enabled>> {
+    let _snapshot = db.unchecked_transaction()?;
+    let Some(enablement) = find(db, organisation, plugin)? else { return Ok(None) };
+    let now = led_to(db, &enablement.plugin, &enablement.choice)?;
+    Ok(Some(Enabled { enablement, now }))
+}
+
 pub(super) fn list(db: &Connection, organisation: &str) -> rusqlite::Result<Vec<Enabled>> {
     // All of it as of one moment.
     let _snapshot = db.unchecked_transaction()?;
     let sql = format!("SELECT {COLUMNS} WHERE organisation = ?1 ORDER BY pid, catalog = 'system'");
     let mut statement = db.prepare_cached(&sql)?;
     let rows = statement.query_map((organisation,), enablement)?;
+    let mut left = PLAN_BYTES;
     rows.map(|row| {
         let enablement = row?;
-        let now = led_to(db, &enablement.plugin, &enablement.choice)?;
+        let mut now = led_to(db, &enablement.plugin, &enablement.choice)?;
+        if let Some(now) = &mut now {
+            match left.checked_sub(now.metadata.len()) {
+                Some(rest) => left = rest,
+                None => now.metadata = String::new(),
+            }
+        }
         Ok(Enabled { enablement, now })
     })
     .collect()
@@ -99,7 +117,7 @@ pub(super) fn set(
     }
     let (others, bytes): (usize, usize) = db
         .prepare_cached(
-            "SELECT count(*), coalesce(sum(length(schema)), 0) FROM enablements
+            "SELECT count(*), coalesce(sum(octet_length(schema)), 0) FROM enablements
              WHERE organisation = ?1 AND NOT (catalog = ?2 AND pid = ?3)",
         )?
         .query_row((organisation, plugin.catalog(), plugin.without_catalog()), |row| {

@@ -72,7 +72,7 @@ const READERS: usize = 4;
 pub struct SqliteCounters {
     pub reads: Counter,
     pub writes: Counter,
-    /// Looks at the access version, once a second.
+    /// Looks at the access version, twice a second, and at what is blocked when that changed.
     pub polls: Counter,
 }
 
@@ -87,7 +87,7 @@ impl SqliteCounters {
 pub struct SqliteMeta {
     writer: Writer,
     readers: Arc<Readers>,
-    /// For the access version alone: it has to be seen in time, however busy the others are.
+    /// For what other nodes change: it has to be seen in time, however busy the others are.
     poller: Arc<Readers>,
     counters: SqliteCounters,
 }

@@ -4,8 +4,8 @@ use std::time::SystemTime;
 
 use rusqlite::{Connection, OptionalExtension, Row};
 
-use super::audit;
 use super::rows::{millis, page, size, time};
+use super::{audit, plugin_versions};
 use crate::access::{Actor, SYSTEM_CATALOG};
 use crate::meta::{
     CatalogRefusal, DeleteOrganisation, Organisation, OrganisationChange, Page, Quota, Usage,
@@ -175,6 +175,7 @@ pub(super) fn delete(db: &Connection, id: &str, actor: &Actor) -> rusqlite::Resu
         "DELETE FROM tombstones WHERE repository IN (SELECT id FROM repositories WHERE catalog = ?1)",
     )?
     .execute((id,))?;
+    plugin_versions::forget_catalog(db, id)?;
     db.prepare_cached("DELETE FROM repositories WHERE catalog = ?1")?.execute((id,))?;
     db.prepare_cached("DELETE FROM catalog_usage WHERE catalog = ?1")?.execute((id,))?;
     db.prepare_cached("DELETE FROM tag_rules WHERE catalog = ?1")?.execute((id,))?;

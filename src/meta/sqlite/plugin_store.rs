@@ -5,7 +5,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use uuid::Uuid;
 
-use super::{SqliteMeta, blocks, enablements, plugin_lists, plugin_versions};
+use super::{SqliteMeta, blocks, enablements, look, plugin_lists, plugin_versions};
 use crate::access::Actor;
 use crate::digest::Sha256;
 use crate::meta::{
@@ -90,6 +90,15 @@ impl PluginStore for SqliteMeta {
         self.write(move |db| enablements::delete(db, &organisation, &plugin, &actor)).await
     }
 
+    async fn enablement(
+        &self,
+        organisation: &str,
+        plugin: &RepositoryName,
+    ) -> Result<Option<Enabled>, MetaError> {
+        let (organisation, plugin) = (organisation.to_owned(), plugin.clone());
+        self.read(move |db| enablements::find_enabled(db, &organisation, &plugin)).await
+    }
+
     async fn enablements(&self, organisation: &str) -> Result<Vec<Enabled>, MetaError> {
         let organisation = organisation.to_owned();
         self.read(move |db| enablements::list(db, &organisation)).await
@@ -110,6 +119,7 @@ impl PluginStore for SqliteMeta {
     }
 
     async fn blocked_digests(&self) -> Result<Vec<(Sha256, Arc<str>)>, MetaError> {
-        self.read(blocks::all).await
+        self.counters.polls.increment(1);
+        look(&self.poller, blocks::all).await
     }
 }

@@ -2,7 +2,7 @@
 
 use std::time::SystemTime;
 
-use rusqlite::{Connection, OptionalExtension, Row};
+use rusqlite::{Connection, OptionalExtension, Row, ToSql};
 use uuid::Uuid;
 
 use super::events::Log;
@@ -29,7 +29,7 @@ pub(super) const COLUMNS: &str =
 /// Where they come from, once `v` is there.
 pub(super) const JOINS: &str =
     "JOIN packages AS k ON k.id = v.package JOIN repositories AS r ON r.id = v.repository
-     JOIN plugins AS p ON p.repository = v.repository";
+     JOIN plugins AS p ON p.repository = v.repository AND v.deleted_at IS NULL";
 
 pub(super) const SHOWN: &str = "WHERE r.name = ?1 AND v.id = p.shown";
 pub(super) const BY_VERSION: &str = "WHERE r.name = ?1 AND v.precedence = ?2";
@@ -141,7 +141,7 @@ pub(super) fn version_of(
     manifest: &Sha256,
 ) -> rusqlite::Result<Option<Version>> {
     let text: Option<String> = db
-        .prepare_cached("SELECT version FROM plugin_versions WHERE repository = ?1 AND manifest = ?2")?
+        .prepare_cached("SELECT version FROM plugin_versions WHERE repository = ?1 AND manifest = ?2 AND deleted_at IS NULL")?
         .query_row((repository, manifest.0), |row| row.get(0))
         .optional()?;
     text.map(|text| version(&text)).transpose()
@@ -181,8 +181,9 @@ pub(super) fn is_unread(
         .exists((id, manifest.0, PLUGIN_ARTIFACT_TYPE))
 }
 
+/// Whether a plugin was ever published there.
 fn is_plugin(db: &Connection, repository: Option<i64>) -> rusqlite::Result<bool> {
-    db.prepare_cached("SELECT 1 FROM plugins WHERE repository = ?1")?.exists((repository,))
+    db.prepare_cached("SELECT 1 FROM plugin_versions WHERE repository = ?1 LIMIT 1")?.exists((repository,))
 }
 
 /// The answer to publishing a plugin, if it is not that it may be.
@@ -196,7 +197,7 @@ pub(super) fn decide(
     let there = db
         .prepare_cached(
             "SELECT v.version, v.manifest, k.sha256 FROM plugin_versions AS v JOIN packages AS k ON k.id = v.package
-             WHERE v.repository = ?1 AND v.precedence = ?2",
+             WHERE v.repository = ?1 AND v.precedence = ?2 AND v.deleted_at IS NULL",
         )?
         .query_row((id, plugin.version.sort_key()), |row| {
             Ok((row.get::<_, String>(0)?, row.get::<_, Vec<u8>>(1)?, row.get::<_, Vec<u8>>(2)?))
@@ -219,7 +220,7 @@ pub(super) fn decide(
     }))
 }
 
-/// Makes the row of a version, if it is not there.
+/// Makes the row of a version, or brings it back in the state that it was in. `false`: it is there.
 pub(super) fn publish(
     db: &Connection,
     repository: i64,
@@ -228,6 +229,14 @@ pub(super) fn publish(
 ) -> rusqlite::Result<bool> {
     if version_of(db, Some(repository), manifest)?.is_some() {
         return Ok(false);
+    }
+    let back = db
+        .prepare_cached(
+            "UPDATE plugin_versions SET deleted_at = NULL WHERE repository = ?1 AND manifest = ?2",
+        )?
+        .execute((repository, manifest.0))?;
+    if back > 0 {
+        return Ok(true);
     }
     let package = package(db, plugin)?;
     db.prepare_cached(
@@ -329,11 +338,21 @@ pub(super) fn withdraw_tag(db: &Connection, repository: i64, tag: &Tag) -> rusql
     withdraw(db, "version = ?2", (repository, tag.as_str()))
 }
 
-fn withdraw(db: &Connection, which: &str, which_one: impl rusqlite::Params) -> rusqlite::Result<()> {
-    let mut delete = db.prepare_cached(&format!(
-        "DELETE FROM plugin_versions WHERE repository = ?1 AND {which} RETURNING package"
-    ))?;
-    let packages = delete.query_map(which_one, |row| row.get::<_, i64>(0))?;
+fn withdraw(db: &Connection, which: &str, (repository, one): (i64, impl ToSql)) -> rusqlite::Result<()> {
+    db.prepare_cached(&format!(
+        "UPDATE plugin_versions SET deleted_at = ?3 WHERE repository = ?1 AND {which} AND deleted_at IS NULL"
+    ))?
+    .execute((repository, one, millis(SystemTime::now())))?;
+    Ok(())
+}
+
+/// Removes everything that an organisation published, which holds nothing any more.
+pub(super) fn forget_catalog(db: &Connection, catalog: &str) -> rusqlite::Result<()> {
+    let mut delete = db.prepare_cached(
+        "DELETE FROM plugin_versions WHERE repository IN (SELECT id FROM repositories WHERE catalog = ?1)
+         RETURNING package",
+    )?;
+    let packages = delete.query_map((catalog,), |row| row.get::<_, i64>(0))?;
     let packages = packages.collect::<rusqlite::Result<Vec<_>>>()?;
     let mut forget = db.prepare_cached(
         "DELETE FROM packages WHERE id = ?1 AND NOT EXISTS (SELECT 1 FROM plugin_versions WHERE package = ?1)",
@@ -375,7 +394,7 @@ pub(super) fn change(
 }
 
 /// Of the versions `v`, those that may be `latest`.
-pub(super) const USABLE: &str = "AND v.enabled = 1 AND v.yanked IS NULL
+pub(super) const USABLE: &str = "AND v.deleted_at IS NULL AND v.enabled = 1 AND v.yanked IS NULL
      AND NOT EXISTS (SELECT 1 FROM blocked_digests WHERE sha256 = v.manifest)";
 
 /// A version that a list may show.
@@ -405,7 +424,7 @@ fn highest(db: &Connection, repository: i64, condition: &str) -> rusqlite::Resul
 /// Decides again what a list shows of a plugin and what `latest` names. To be called by every write that could
 /// change it, with the log of that write.
 pub(super) fn refresh(db: &Connection, repository: i64, log: &mut Log<'_>) -> rusqlite::Result<()> {
-    let newest = highest(db, repository, "")?;
+    let newest = highest(db, repository, "AND v.deleted_at IS NULL")?;
     if newest.is_none() && !is_plugin(db, Some(repository))? {
         return Ok(());
     }

@@ -56,7 +56,7 @@ fn statements_about_plugins_have_their_index() {
             plugin_versions::select(plugin_versions::BY_VERSION),
         ),
         (
-            "v USING INDEX plugin_versions_by_manifest (repository=? AND manifest=?)",
+            "v USING INDEX plugin_versions_by_manifest (manifest=? AND repository=?)",
             plugin_versions::select(plugin_versions::BY_CHANNEL),
         ),
         (
@@ -64,11 +64,11 @@ fn statements_about_plugins_have_their_index() {
             plugin_versions::select(plugin_versions::PAGE),
         ),
         (
-            "v USING INDEX plugin_versions_by_order (repository=?)",
+            "v USING INDEX plugin_versions_usable (repository=?)",
             plugin_versions::select_highest(plugin_versions::USABLE),
         ),
         ("d USING PRIMARY KEY (sha256=?)", blocks::REASON.to_owned()),
-        ("m USING COVERING INDEX manifests_by_sha256 (sha256=?)", blocks::VERSIONS.to_owned()),
+        ("v USING INDEX plugin_versions_by_manifest (manifest=?)", blocks::VERSIONS.to_owned()),
         ("f USING COVERING INDEX package_files_by_sha256 (sha256=?)", blocks::FALLS.to_owned()),
         ("v USING INDEX plugin_versions_by_package (package=?)", blocks::FALLS.to_owned()),
     ] {

@@ -91,6 +91,10 @@ impl Patterns {
 }
 
 fn read(path: &Path) -> io::Result<Option<String>> {
+    // Neither through a link nor from a pipe, which might never end.
+    if std::fs::symlink_metadata(path).is_ok_and(|found| !found.is_file()) {
+        return Err(io::Error::other("is not a regular file"));
+    }
     let file = match File::open(path) {
         Ok(file) => file,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),

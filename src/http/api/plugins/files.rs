@@ -4,7 +4,6 @@ use std::collections::HashSet;
 
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::Serialize;
-use tokio::task::spawn_blocking;
 
 use super::Desk;
 use super::shown::metadata;
@@ -14,7 +13,6 @@ use crate::http::delivery::deliver;
 use crate::http::error::ApiError;
 use crate::http::reply::{Audience, Freshness, Reply};
 use crate::http::route::{VersionName, View};
-use crate::package;
 use crate::registry::{Found, RegistryError};
 
 #[derive(Serialize)]
@@ -63,15 +61,10 @@ impl Desk<'_> {
         let base = format!("{}/{}/versions/{}/files", view.path(), name.pid, record.version);
         let source = self.source(&record.repository).as_str();
         let paths: HashSet<String> = files.into_iter().map(|file| file.path).collect();
-        let path = path.to_owned();
-        // An author may have written something that takes long.
-        let html = spawn_blocking(move || {
-            let url = |target: &str| {
-                paths.contains(target).then(|| format!("{base}/{}?source={source}", encoded(target)))
-            };
-            package::readme_html(&path, &String::from_utf8_lossy(&text), &url)
-        });
-        let html = html.await.map_err(|error| ApiError::Panicked(error.to_string()))?;
+        let url = move |target: &str| {
+            paths.contains(target).then(|| format!("{base}/{}?source={source}", encoded(target)))
+        };
+        let html = self.registry.render(path.to_owned(), text, url).await?;
         Ok(self.tagged(&Answer::of(html.into_bytes(), "text/html; charset=utf-8", None)))
     }
 }

@@ -79,6 +79,10 @@ impl Desk<'_> {
         if whole && let Some(answer) = self.kept.get(&asked, written) {
             return Ok(self.tagged(&answer));
         }
+        let _alone = if whole { Some(self.kept.alone(&asked).await) } else { None };
+        if whole && let Some(answer) = self.kept.get(&asked, written) {
+            return Ok(self.tagged(&answer));
+        }
         self.check_view(view).await?;
         let after = query.after.clone().map(|(pid, source)| {
             let catalog = match source {
