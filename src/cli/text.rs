@@ -19,14 +19,14 @@ pub fn one_line(text: &str) -> String {
     text.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
-/// A part of a document that may have any shape; lists become words.
+/// A part of a document that may have any shape; lists become words with commas.
 pub fn words(value: &Value) -> String {
     match value {
         Value::Null => "-".to_owned(),
         Value::String(text) => or_dash(Some(&one_line(text))),
         Value::Array(items) if items.iter().all(Value::is_string) => {
             let items: Vec<_> = items.iter().filter_map(Value::as_str).collect();
-            or_dash(Some(&one_line(&items.join(" "))))
+            or_dash(Some(&one_line(&items.join(", "))))
         }
         other => other.to_string(),
     }
@@ -135,7 +135,7 @@ mod tests {
             (json!(""), "-"),
             (json!("a\n b"), "a b"),
             (json!([]), "-"),
-            (json!(["a", "b"]), "a b"),
+            (json!(["a b", "c"]), "a b, c"),
             (json!(["a", 1]), r#"["a",1]"#),
             (json!(true), "true"),
         ] {

@@ -7,7 +7,7 @@ use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
 use serde_json::json;
 
 use super::text::{or_dash, plain, table};
-use super::{CommandError, EXIT_USAGE, remote, wants_json};
+use super::{CommandError, EXIT_USAGE, remote, text, wants_json};
 use crate::access::{RepositoryGlob, Role};
 use crate::client::{ClientError, Token, read};
 use crate::config::Environment;
@@ -77,7 +77,7 @@ fn create(matches: &ArgMatches, environment: &Environment) -> Result<u8, Command
     remote::ask(matches, environment, async |registry| {
         let made = registry.post("/api/tokens", &body).await?;
         if wants_json(matches) {
-            writeln!(anstream::stdout().lock(), "{made:#}")?;
+            writeln!(anstream::stdout().lock(), "{}", text::json(&made))?;
             return Ok(0);
         }
         let made: Token = read(registry.registry(), &made)?;

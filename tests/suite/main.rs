@@ -39,6 +39,7 @@ mod openapi;
 mod organisations;
 mod pack;
 mod plugin_catalog;
+mod plugin_commands;
 mod plugin_files;
 mod plugin_laws;
 mod plugin_list_laws;
