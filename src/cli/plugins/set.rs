@@ -23,7 +23,7 @@ pub fn command() -> Command {
     let successor = flag("successor").value_name("PID").value_parser(plugin_flags::parse_pid);
     remote::command("set", "Enable, disable, yank or deprecate a version of the catalog that is named")
         .arg(plugin_flags::pid())
-        .arg(plugin_flags::version("version", "VERSION"))
+        .arg(plugin_flags::version("version", "VERSION").help("The version that changes"))
         .arg(enabled.help("Whether it may be loaded and can be the latest"))
         .arg(
             words("yank", "REASON").conflicts_with("unyank").help("It is not to be chosen any more, and why"),
@@ -34,7 +34,12 @@ pub fn command() -> Command {
                 .conflicts_with("undeprecate")
                 .help("Advise against it, and say why"),
         )
-        .arg(successor.requires("deprecate").help("What takes the place of the plugin"))
+        .arg(
+            successor
+                .requires("deprecate")
+                .conflicts_with("undeprecate")
+                .help("What takes the place of the plugin"),
+        )
         .arg(switch("undeprecate").help("Take the advice back"))
         .arg(
             plugin_flags::org().help("The organisation whose own plugin it is [default: the catalog system]"),
