@@ -121,9 +121,9 @@ pub(super) fn parse(
                 Method::PATCH => Ok(Route::ChangePlugin { view, id }),
                 Method::DELETE => Ok(Route::DisablePlugin { view, id }),
                 _ if is_read(method) => {
-                    let pid = || Ok(PluginName::Pid { pid: name.to_owned(), source: query.source()? });
-                    let plugin = id.map_or_else(pid, |id| Ok::<_, RouteError>(PluginName::Id(id)))?;
-                    Ok(Route::GetPlugin { view, plugin })
+                    let source = query.source()?;
+                    let pid = || PluginName::Pid { pid: name.to_owned(), source };
+                    Ok(Route::GetPlugin { view, plugin: id.map_or_else(pid, PluginName::Id) })
                 }
                 _ => Err(RouteError::Method { allow: "GET, HEAD, PATCH, DELETE" }),
             }
