@@ -158,10 +158,12 @@ async fn a_version_is_blocked_by_each_of_its_parts() {
             let session = publisher.open_session("acme/other").await;
             let end = format!("{session}?digest={digest}");
             assert_blocked(&publisher.send("PUT", &end, &[], zip.clone()).await, part);
+            let usage = admin.read("/api/orgs/acme").await["usage"].clone();
             for from in ["", &format!("&from={REPOSITORY}")] {
-                let mount = format!("/v2/acme/other/blobs/uploads/?mount={digest}{from}");
+                let mount = format!("/v2/acme/mounted/blobs/uploads/?mount={digest}{from}");
                 assert_blocked(&publisher.send("POST", &mount, &[], "").await, &format!("{part} mounted"));
             }
+            assert_eq!(admin.read("/api/orgs/acme").await["usage"], usage, "{part}: nothing was linked");
         }
         let manifest = artifact(zip);
         assert_blocked(
