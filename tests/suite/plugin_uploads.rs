@@ -633,3 +633,37 @@ async fn large_uploads_need_little_memory() {
     assert!(peak() < MOST_IN_KIBIBYTES, "{} KiB", peak());
     disk::staging_is_empty(&server).await;
 }
+
+/// A repository may have been used for something else before, and rules for tags may be stricter than versions.
+#[tokio::test]
+async fn other_tags_and_their_rules_stay() {
+    let server = Server::start(&[]);
+    let admin = server.admin();
+    let repository = format!("acme/{PID}");
+    let image = admin.push_artifact(&repository, "1.0", "no plugin").await;
+    for channel in ["latest", "old"] {
+        assert_eq!(admin.push_artifact(&repository, channel, "no plugin").await, image);
+    }
+    let stored = Stored::now(&server);
+    let contributor = server.caller(&[("acme", "contributor")]).await;
+    let refused = contributor.upload(ACME, package("1.0").bytes()).await;
+    assert_eq!(refused.problem(), (409, "create_only".to_owned()), "it would move a tag");
+    stored.is_the_same("a tag that is there").await;
+    assert_eq!(tag(&admin, "1.0").await, json!(image));
+    let first = admin.publish(ACME, &package("1.0")).await;
+    assert_eq!(tag(&admin, "1.0").await, first["manifest_digest"], "who may move tags may take it");
+    let plugin = admin.publish(ACME, &package("1.1")).await;
+    assert_eq!(tag(&admin, "latest").await, plugin["manifest_digest"], "latest is the plugin's now");
+    assert_eq!(tag(&admin, "old").await, json!(image));
+
+    let rules = json!({"immutable": [{"repositories": "acme/*", "tags": "*"}]}).to_string();
+    assert_eq!(admin.send("PUT", "/api/catalogs/acme/tag-rules", &[], rules).await.status, 200);
+    let stored = Stored::now(&server);
+    let refused = admin.upload_with(ACME, "?channel=new&channel=old", package("1.2").bytes()).await;
+    assert_eq!(refused.problem(), (409, "tag_immutable".to_owned()));
+    assert_eq!(tag(&admin, "new").await, Value::Null);
+    stored.is_the_same("an immutable channel").await;
+    let answer = admin.upload_with(ACME, "?channel=new", package("1.2").bytes()).await;
+    assert_eq!(answer.status, 201, "{answer:?}");
+    assert_eq!(tag(&admin, "latest").await, answer.json()["manifest_digest"], "no rule holds latest back");
+}
