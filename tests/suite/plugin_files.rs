@@ -158,6 +158,17 @@ async fn files_go_with_what_they_are_in() {
     assert_eq!(member.get(&format!("{theirs}/src/code.py")).await.status, 200);
     assert_eq!(member.get(&paths[0]).await.problem(), (403, "not_a_member".to_owned()));
 
+    // The same package again brings back what was deleted of it, also for OCI clients.
+    let manifest = admin.read(&format!("/v2/acme/{PID}/manifests/1.0")).await;
+    let config = manifest["config"]["digest"].as_str().expect("a digest");
+    let config = format!("/v2/acme/{PID}/blobs/{config}");
+    assert_eq!(admin.delete(&config).await.status, 202);
+    let again = admin.upload(ACME, package.bytes()).await;
+    assert_eq!((again.status.as_u16(), &again.json()["id"]), (200, &plugin["id"]));
+    for path in paths.iter().chain([&blob, &config]) {
+        assert_eq!(admin.get(path).await.status, 200, "{path}");
+    }
+
     assert_eq!(admin.delete(&format!("/v2/corp/{PID}/manifests/1.0")).await.status, 202);
     assert_eq!(member.get(&format!("{theirs}/src/code.py")).await.status, 404);
     assert_eq!(member.get(&theirs).await.status, 404);
