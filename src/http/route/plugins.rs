@@ -146,6 +146,9 @@ fn of_plugin(
         ["versions"] => Route::ListVersions { view, pid, source, query: VersionsQuery::read(query)? },
         ["settings-schema"] => {
             let (version, channel) = (query.single("version")?, query.channel()?);
+            if version.is_some() && channel.is_some() {
+                return Err(bad("channel", "stands beside a version").into());
+            }
             Route::GetSettingsSchema { view, query: SchemaQuery { pid, version, channel, source } }
         }
         ["diff"] => {
