@@ -31,7 +31,7 @@ pub struct Held {
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum HeldReason {
-    /// The version or channel is not there any more.
+    /// The version or channel is not there any more, or its package isn't.
     Missing,
     Disabled,
     /// All that is enabled says more than fits into one plan.
@@ -115,7 +115,10 @@ impl Registry {
                 let held = Some(Held { reason: HeldReason::TooLarge, candidate: None });
                 return Ok(Planned { enablement, load: None, held });
             }
-            (Some(record), choice) => held(&enablement, choice, record),
+            (Some(record), choice) => match held(&enablement, choice, record) {
+                None if !self.has_package(record).await? => Some(HeldReason::Missing),
+                reason => reason,
+            },
         };
         let Some(reason) = reason else { return Ok(Planned { enablement, load: now, held: None }) };
         let load = match enablement.choice {
@@ -133,6 +136,7 @@ impl Registry {
             if let Change::TagSet { digest, .. } = event.change
                 && let Some(record) = self.meta.plugin(plugin, &Which::Manifest(digest)).await?
                 && held(enablement, &enablement.choice, &record).is_none()
+                && self.has_package(&record).await?
             {
                 return Ok(Some(record));
             }
@@ -142,10 +146,23 @@ impl Registry {
             }
         }
         let accepted = self.meta.plugin(plugin, &Which::Version(enablement.accepted.clone())).await?;
-        Ok(accepted.filter(|accepted| {
+        let Some(accepted) = accepted.filter(|accepted| {
             accepted.package == enablement.accepted_package
                 && held(enablement, &enablement.choice, accepted).is_none()
-        }))
+        }) else {
+            return Ok(None);
+        };
+        Ok(if self.has_package(&accepted).await? { Some(accepted) } else { None })
+    }
+
+    /// Whether orchestrators get the bytes: a blob can be deleted while its version stays.
+    async fn has_package(&self, record: &PluginRecord) -> Result<bool, RegistryError> {
+        match self.blob(&record.repository, &record.package.into()).await {
+            Ok(found) => Ok(found.is_some()),
+            // Blocked in this moment.
+            Err(RegistryError::Refused(_)) => Ok(false),
+            Err(error) => Err(error),
+        }
     }
 }
 

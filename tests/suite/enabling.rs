@@ -240,40 +240,45 @@ async fn what_one_plugin_suffers_touches_no_other() {
     let server = Server::start(&[]);
     let admin = server.admin();
     let mut published = Vec::new();
-    for pid in ["com.acme.blocked", "com.acme.disabled", "com.acme.gone", "com.acme.well", "com.acme.yanked"]
-    {
-        published.push(admin.publish_version(ACME, pid, "1.0").await);
+    for name in ["blocked", "disabled", "gone", "hollow", "well", "yanked"] {
+        let pid = format!("com.acme.{name}");
+        published.push(admin.publish_version(ACME, &pid, "1.0").await);
         enable(&admin, &format!("org/{pid}"), json!({"version": "1.0"})).await;
     }
     admin.publish_version(SYSTEM, "com.quire.echo", "1.0").await;
     enable(&admin, "system/com.quire.echo", json!({"channel": "latest"})).await;
     let all = each(&admin.read(PLAN).await["plugins"], "pid").len();
-    assert_eq!(all, 6);
+    assert_eq!(all, 7);
 
     assert_eq!(admin.block(published[0]["digest"].as_str().expect("a digest"), "stolen").await.status, 201);
     admin.change(ACME, &published[1], json!({"enabled": false})).await;
     assert_eq!(admin.delete("/v2/acme/com.acme.gone/manifests/1.0").await.status, 202);
-    admin.change(ACME, &published[4], json!({"yanked": {"reason": "slow"}})).await;
+    let bytes = published[3]["digest"].as_str().expect("a digest");
+    assert_eq!(admin.delete(&format!("/v2/acme/com.acme.hollow/blobs/{bytes}")).await.status, 202);
+    admin.change(ACME, &published[5], json!({"yanked": {"reason": "slow"}})).await;
     let plan = admin.read(PLAN).await;
     assert_eq!(each(&plan["plugins"], "pid"), ["com.acme.well", "com.acme.yanked", "com.quire.echo"]);
     assert_eq!(plan["plugins"][1]["yanked"], "slow", "pinned, it loads, and is marked");
     assert_eq!(plan["plugins"][1]["held"], Value::Null);
-    assert_eq!(each(&plan["unavailable"], "pid"), ["com.acme.blocked", "com.acme.disabled", "com.acme.gone"]);
-    assert_eq!(each(&plan["unavailable"], "code"), ["blocked", "disabled", "missing"]);
-    assert_eq!(each(&plan["unavailable"], "version"), ["1.0", "1.0", "1.0"]);
+    let names = ["blocked", "disabled", "gone", "hollow"].map(|name| format!("com.acme.{name}"));
+    assert_eq!(each(&plan["unavailable"], "pid"), names);
+    assert_eq!(each(&plan["unavailable"], "code"), ["blocked", "disabled", "missing", "missing"]);
+    assert_eq!(each(&plan["unavailable"], "version"), ["1.0"; 4]);
     let message = plan["unavailable"][0]["message"].as_str().expect("a text");
     assert!(message.contains("stolen"), "{message}");
     // The enablements stay, and say what they lead to now.
     let enablements = admin.read(ENABLEMENTS).await;
-    assert_eq!(enablements.as_array().map(Vec::len), Some(6));
+    assert_eq!(enablements.as_array().map(Vec::len), Some(7));
     assert_eq!((&enablements[0]["now"]["blocked"], &enablements[2]["now"]), (&json!("stolen"), &Value::Null));
 
     assert_eq!(admin.unblock(published[0]["digest"].as_str().expect("a digest")).await.status, 204);
     admin.change(ACME, &published[1], json!({"enabled": true})).await;
-    let zip = Package::new("com.acme.gone", "1.0").bytes();
-    assert_eq!(admin.upload(ACME, zip).await.status, 201);
+    for (name, status) in [("gone", 201), ("hollow", 200)] {
+        let zip = Package::new(&format!("com.acme.{name}"), "1.0").bytes();
+        assert_eq!(admin.upload(ACME, zip).await.status, status, "{name}");
+    }
     let plan = admin.read(PLAN).await;
-    assert_eq!((each(&plan["plugins"], "pid").len(), &plan["unavailable"]), (6, &json!([])));
+    assert_eq!((each(&plan["plugins"], "pid").len(), &plan["unavailable"]), (7, &json!([])));
 }
 
 #[tokio::test]
