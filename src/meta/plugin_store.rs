@@ -33,7 +33,8 @@ pub const BLOCKED: usize = 100_000;
 /// Every implementation keeps these laws, beside those of [`super::MetaStore`]; `tests/suite/plugin_laws.rs`,
 /// `plugin_state_laws.rs` and `plugin_list_laws.rs` run them:
 ///
-/// 13. The row of a version appears and goes in the transaction of its manifest and its tag.
+/// 13. A version appears and goes in the transaction of its manifest and its tag. When it comes back, it is as
+///     disabled, yanked and deprecated as it was.
 /// 14. `latest` names the highest enabled version that is neither yanked nor blocked, before every
 ///     acknowledgement of a write that could change that.
 /// 15. A version has one package and one spelling for ever.

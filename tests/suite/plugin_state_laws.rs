@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use quire::access::Actor;
-use quire::digest::{Digest, Sha256};
+use quire::digest::{Digest, Digests, Sha256};
 use quire::meta::{
     BLOCKED, Block, Change, Choice, DeleteOrganisation, Deprecation, ENABLEMENTS, Enabled, MetaStore,
     NewEnablement, NewPlugin, PluginChange, PluginRecord, PutManifest, SetBlock, SetEnablement,
@@ -240,6 +240,9 @@ async fn law_16_nothing_blocked_is_published(Fixture { store, .. }: Fixture) {
         let mut new = manifest("c/x", 1, &[], &["v1"]);
         new.manifest.references = publishing(NAME, &evil, "", &[]).manifest.references;
         new.manifest.references[0].digest = digest.into();
+        // It comes with the manifest, as an upload brings it.
+        new.blobs = publishing(NAME, &evil, "", &[]).blobs;
+        new.blobs[0].digests = Digests { sha256: digest, sha512: None };
         new
     };
     // As somebody writes it who names the layer by another algorithm.
