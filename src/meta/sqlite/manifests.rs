@@ -143,6 +143,8 @@ fn is_counted(db: &Connection, catalog: &str, sha256: &Sha256) -> rusqlite::Resu
 }
 
 pub(super) fn check(db: &Connection, new: &NewManifest) -> rusqlite::Result<PutManifest> {
+    // All of it as of one moment: else what somebody publishes meanwhile is half there.
+    let _snapshot = db.unchecked_transaction()?;
     Ok(decide(db, new)?.map_or_else(|refused| refused, |_| PutManifest::Stored))
 }
 
