@@ -71,6 +71,8 @@ struct State {
 struct Model {
     /// By catalog, plugin and version.
     there: BTreeMap<(usize, usize, usize), State>,
+    /// What was deleted, in the state that it comes back in.
+    gone: BTreeMap<(usize, usize, usize), State>,
     /// Plugins and versions, in whatever catalog.
     blocked: BTreeSet<(usize, usize)>,
     /// By catalog, plugin and name.
@@ -92,7 +94,8 @@ impl Model {
             (What::Publish, _) if self.blocked.contains(&(pid, at)) => {}
             (What::Publish, _) => {
                 store.put_manifest(publishing(&name, &plugin, "", &[])).await.unwrap();
-                self.there.entry(key).or_default();
+                let state = self.gone.remove(&key).unwrap_or_default();
+                self.there.entry(key).or_insert(state);
             }
             (What::Blocked(true), _) => {
                 store.block(plugin.package, "bad", &actor()).await.unwrap();
@@ -105,7 +108,7 @@ impl Model {
             (_, None) => {}
             (What::Delete, Some(_)) => {
                 store.delete_tag(&repository(&name), &tag(VERSIONS[at]), &actor()).await.unwrap();
-                self.there.remove(&key);
+                self.gone.extend(self.there.remove_entry(&key));
             }
             (What::Enabled(to), Some(id)) => {
                 change(store, id, enabled(*to)).await;
@@ -277,7 +280,7 @@ async fn agree(store: &dyn MetaStore, model: &Model, query: &PluginQuery) {
         })),
         catalogs: counted(all.iter().map(|((_, catalog, ..), _)| *catalog)),
     };
-    assert_eq!(store.plugin_facets(query).await.unwrap(), facets);
+    assert_eq!(store.plugin_facets(query).await.unwrap(), facets, "{query:?}");
     let place = |id: &str, catalog: &str| (id.to_owned(), catalog == "system", catalog.to_owned());
     let behind = |(id, catalog, ..): &Shown| {
         query.after.as_ref().is_none_or(|after| place(id, catalog) > place(&after.0, &after.1))
