@@ -222,7 +222,7 @@ PUT    /api/catalogs/system/tag-rules                       uu uuu pp ppp p oo p
 POST   /api/catalogs/acme/tags                              uu uuu pp nnn m nn nnnn u  tag:acme
 POST   /api/catalogs/acme/tags                              uu uuu pp cnn m nn nnnn u  move:acme
 POST   /api/catalogs/corp/tags                              uu uuu pp mmm n nn mmmm u  tag:corp
-POST   /api/catalogs/ghost/tags                             uu uuu pp mmm m MM mmmm u  tag:ghost
+POST   /api/catalogs/ghost/tags                             uu uuu pp mmm m NN mmmm u  tag:ghost
 POST   /api/catalogs/system/tags                            uu uuu pp ppp p nn pppp u  tag:system
 
 -- Plugins of one's own organisation; nobody uploads anything, as no body says what it is

@@ -40,6 +40,9 @@ pub async fn write(
 ) -> Result<Reply, ApiError> {
     let new: Vec<Object<NewTag>> = read(body).await?;
     let writes = check(catalog, &new)?;
+    if registry.catalog(catalog).await?.is_none() {
+        return Err(ApiError::Unknown("catalog"));
+    }
     let writes: Vec<TagWrite> = writes
         .into_iter()
         .map(|write| {
