@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::Serialize;
 
 use super::Desk;
@@ -69,10 +69,13 @@ impl Desk<'_> {
     }
 }
 
+/// What stands in a path as it is, beside letters and digits.
+const PATH: &AsciiSet = &NON_ALPHANUMERIC.remove(b'.').remove(b'-').remove(b'_').remove(b'~');
+
 /// A path in a URL.
 pub(super) fn encoded(path: &str) -> String {
     let parts: Vec<String> =
-        path.split('/').map(|part| utf8_percent_encode(part, NON_ALPHANUMERIC).to_string()).collect();
+        path.split('/').map(|part| utf8_percent_encode(part, PATH).to_string()).collect();
     parts.join("/")
 }
 
