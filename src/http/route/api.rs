@@ -39,10 +39,11 @@ pub(super) fn parse(method: &Method, segments: &[&str], query: &Query<'_>) -> Re
             Ok(Route::CanI { action, repository })
         }
         ["can-i"] => Err(RouteError::Method { allow: "GET, HEAD" }),
-        ["audit"] => {
+        ["audit"] if is_read(method) => {
             let (after, limit) = (query.number("after")?.unwrap_or(0), query.number("limit")?);
-            read_only(method, Route::Audit(AuditQuery { catalog: query.single("catalog")?, after, limit }))
+            Ok(Route::Audit(AuditQuery { catalog: query.single("catalog")?, after, limit }))
         }
+        ["audit"] => Err(RouteError::Method { allow: "GET, HEAD" }),
         ["catalogs", catalog, "tags"] if method == Method::POST => {
             Ok(Route::WriteTags { catalog: (*catalog).to_owned() })
         }

@@ -139,10 +139,24 @@ fn of_plugin(
     segments: &[&str],
     query: &Query<'_>,
 ) -> Result<Route, RouteError> {
+    let known = matches!(
+        *segments,
+        ["versions" | "settings-schema" | "diff"]
+            | ["versions", _]
+            | ["versions", _, "readme"]
+            | ["versions", _, "files", ..]
+    );
+    if !known {
+        return Err(RouteError::NotFound);
+    }
+    // Whatever its parameters say.
+    if !is_read(method) {
+        return Err(RouteError::Method { allow: "GET, HEAD" });
+    }
     let pid = pid.to_owned();
     let source = query.source()?;
     let of_version = |version: &str| VersionName { pid: pid.clone(), version: version.to_owned(), source };
-    let route = match *segments {
+    Ok(match *segments {
         ["versions"] => Route::ListVersions { view, pid, source, query: VersionsQuery::read(query)? },
         ["settings-schema"] => {
             let (version, channel) = (query.single("version")?, query.channel()?);
@@ -166,8 +180,7 @@ fn of_plugin(
             Route::GetFile { view, version: of_version(version), path: path.join("/") }
         }
         _ => return Err(RouteError::NotFound),
-    };
-    read_only(method, route)
+    })
 }
 
 /// Everything behind `/api/orgs/{org}/enablements`.
@@ -196,12 +209,13 @@ pub(super) fn enablements(
 /// Everything behind `/api/admin/blocked-digests`.
 pub(super) fn blocks(method: &Method, segments: &[&str], query: &Query<'_>) -> Result<Route, RouteError> {
     match *segments {
-        [] => {
+        [] if is_read(method) => {
             let mut page = query.page()?;
             let after = page.after.take();
             let after = after.map(|after| digest(&after)).transpose()?;
-            read_only(method, Route::ListBlocks { after, limit: page.limit })
+            Ok(Route::ListBlocks { after, limit: page.limit })
         }
+        [] => Err(RouteError::Method { allow: "GET, HEAD" }),
         [text] => {
             let digest = digest(text)?;
             match *method {
