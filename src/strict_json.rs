@@ -1,5 +1,6 @@
 //! A pass over JSON that every reader must understand alike: no duplicate keys, bounded depth.
 
+use std::cell::Cell;
 use std::collections::HashSet;
 use std::fmt;
 use std::marker::PhantomData;
@@ -10,15 +11,17 @@ use serde::de::{Deserialize, DeserializeSeed, Deserializer, Error, MapAccess, Se
 /// Deepest nesting that is read.
 pub const DEPTH_LIMIT: usize = 64;
 
-/// Checks the syntax, the depth and the keys of a whole JSON text without building it.
+/// Checks the syntax, the depth and the keys of a whole JSON text without building it, and counts its values.
 ///
 /// `known` are the keys that mean something. A key that differs from one of them in letter case only is
 /// refused as well: some JSON readers match keys without regard to case, and would see another document
 /// than we do.
-pub fn check(text: &[u8], known: &'static Known) -> Result<(), serde_json::Error> {
+pub fn check(text: &[u8], known: &'static Known) -> Result<usize, serde_json::Error> {
     let mut reader = serde_json::Deserializer::from_slice(text);
-    Level { depth: 0, known }.deserialize(&mut reader)?;
-    reader.end()
+    let values = Cell::new(0);
+    Level { depth: 0, known, values: &values }.deserialize(&mut reader)?;
+    reader.end()?;
+    Ok(values.get())
 }
 
 /// The keys of an object that mean something, each with those of the objects below it. A list hands its
@@ -30,29 +33,32 @@ pub struct Known(pub &'static [(&'static str, &'static Known)]);
 pub static ANY: Known = Known(&[]);
 
 #[derive(Clone, Copy)]
-struct Level {
+struct Level<'a> {
     depth: usize,
     known: &'static Known,
+    /// How many there are so far.
+    values: &'a Cell<usize>,
 }
 
-impl Level {
+impl Level<'_> {
     fn deeper<E: Error>(self, known: &'static Known) -> Result<Self, E> {
         if self.depth == DEPTH_LIMIT {
             return Err(E::custom(format_args!("nested deeper than {DEPTH_LIMIT} levels")));
         }
-        Ok(Self { depth: self.depth + 1, known })
+        Ok(Self { depth: self.depth + 1, known, ..self })
     }
 }
 
-impl<'de> DeserializeSeed<'de> for Level {
+impl<'de> DeserializeSeed<'de> for Level<'_> {
     type Value = ();
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
+        self.values.set(self.values.get() + 1);
         deserializer.deserialize_any(self)
     }
 }
 
-impl<'de> Visitor<'de> for Level {
+impl<'de> Visitor<'de> for Level<'_> {
     type Value = ();
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -178,6 +184,14 @@ mod tests {
         assert!(check(nested(DEPTH_LIMIT).as_bytes(), &ANY).is_ok());
         assert!(check(nested(DEPTH_LIMIT + 1).as_bytes(), &ANY).is_err());
         assert!(check(nested(2_000_000).as_bytes(), &ANY).is_err());
+    }
+
+    #[test]
+    fn every_value_is_counted() {
+        for (text, values) in [("0", 1), ("[]", 1), ("[{},[],[[]]]", 5), (r#"{"a":"[,]","b":{"c":null}}"#, 4)]
+        {
+            assert_eq!(check(text.as_bytes(), &ANY).unwrap(), values, "{text}");
+        }
     }
 
     #[test]

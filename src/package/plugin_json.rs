@@ -8,6 +8,9 @@ use crate::strict_json::{self, ANY, Known};
 /// Most bytes of a `plugin.json`.
 pub(super) const SIZE_LIMIT: usize = 1024 * 1024;
 
+/// Most values of a `plugin.json`: an object of seven bytes takes hundreds of them in memory.
+const VALUES_LIMIT: usize = 10_000;
+
 /// Largest whole number that every JSON reader keeps, RFC 8785 among them: 2^53 - 1.
 pub(super) const WHOLE_NUMBER_LIMIT: u64 = (1 << 53) - 1;
 
@@ -56,8 +59,13 @@ pub(super) fn read(path: &str, bytes: &[u8], findings: &mut Findings) -> Option<
         findings.push(refuse("is not UTF-8").hint("save it as UTF-8 without BOM"));
         return None;
     };
-    if let Err(error) = strict_json::check(bytes, &KEYS) {
-        findings.push(refuse(&format!("cannot be read: {error}")));
+    let fault = match strict_json::check(bytes, &KEYS) {
+        Ok(values) if values > VALUES_LIMIT => Some(format!("has more than {VALUES_LIMIT} values")),
+        Ok(_) => None,
+        Err(error) => Some(format!("cannot be read: {error}")),
+    };
+    if let Some(fault) = fault {
+        findings.push(refuse(&fault));
         return None;
     }
     if let Some(number) = numbers(text).find(|number| !is_kept(number)) {
@@ -177,7 +185,7 @@ mod tests {
     }
 
     #[test]
-    fn depth_and_size_are_bounded() {
+    fn depth_size_and_values_are_bounded() {
         let nested = |depth: usize| format!("{{\"a\":{}{}}}", "[".repeat(depth - 1), "]".repeat(depth - 1));
         accepted(&nested(64));
         assert!(refused(nested(65).as_bytes()).contains("64 levels"));
@@ -185,6 +193,10 @@ mod tests {
         let filled = |size: usize| format!("{{{}}}", " ".repeat(size - 2));
         accepted(&filled(SIZE_LIMIT));
         assert!(refused(filled(SIZE_LIMIT + 1).as_bytes()).contains("larger"));
+        // With the list and the object around it.
+        let zeros = |count: usize| format!("{{\"a\":[{}0]}}", "0,".repeat(count - 1));
+        accepted(&zeros(VALUES_LIMIT - 2));
+        assert!(refused(zeros(VALUES_LIMIT - 1).as_bytes()).contains("more than 10000 values"));
     }
 
     #[test]
