@@ -14,6 +14,8 @@ const DEPTH_LIMIT: usize = 64;
 const BUDGET: usize = 4 * 1024 * 1024;
 /// What an element costs beside the text in it.
 const ELEMENT_COST: usize = 64;
+/// What a dict costs beside its elements: it has room for eleven from the first on.
+const DICT_COST: usize = 640;
 
 /// An expression in a place that is needed, and why it cannot be read.
 #[derive(Debug)]
@@ -201,6 +203,9 @@ impl<'n, 'a> Evaluator<'n, 'a> {
             Expr::Tuple(tuple) => Ok(Constant::Tuple(self.values(&tuple.elts, site, depth)?)),
             Expr::Dict(dict) => {
                 let mut fields = Map::new();
+                if !dict.items.is_empty() {
+                    self.spend(DICT_COST, at)?;
+                }
                 for item in &dict.items {
                     let Some(key) = &item.key else {
                         return Err(Refusal::new(item.value.range(), "unpacks another dict"));
