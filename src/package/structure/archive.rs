@@ -163,17 +163,11 @@ fn read_entries(
 }
 
 fn entry(listed: Listed, read: ReadMember) -> Option<Entry> {
-    Some(Entry {
-        path: listed.path()?.to_owned(),
-        kind: listed.kind,
-        data_offset: read.data_offset,
-        compressed_size: listed.compressed_size,
-        size: listed.size,
-        method: listed.packing()?,
-        crc32: listed.crc32,
-        sha256: read.sha256,
-        executable: listed.executable,
-    })
+    let Listed { kind, compressed_size, size, crc32, executable, .. } = listed;
+    let ReadMember { data_offset, sha256 } = read;
+    let method = listed.packing()?;
+    let path = listed.into_path()?;
+    Some(Entry { path, kind, data_offset, compressed_size, size, method, crc32, sha256, executable })
 }
 
 /// What only reading an entry tells.

@@ -54,6 +54,13 @@ impl Listed {
         }
     }
 
+    /// The same without a copy: there may be many, and they may be long.
+    pub fn into_path(mut self) -> Option<String> {
+        let length = self.path()?.len();
+        self.name.truncate(length);
+        String::from_utf8(self.name).ok()
+    }
+
     pub fn has_descriptor(&self) -> bool {
         self.flags & FLAG_DESCRIPTOR != 0
     }

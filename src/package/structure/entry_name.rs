@@ -11,7 +11,7 @@ pub(super) const NAME_LIMIT: usize = 1_024;
 /// Longest component in bytes: what file systems store.
 const COMPONENT_LIMIT: usize = 255;
 /// Most components of a name.
-const DEPTH_LIMIT: usize = 64;
+pub(super) const DEPTH_LIMIT: usize = 64;
 
 /// What Windows refuses in a name, or takes for a separator.
 const FORBIDDEN: [char; 8] = ['\\', ':', '*', '?', '"', '<', '>', '|'];

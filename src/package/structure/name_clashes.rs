@@ -8,6 +8,7 @@ use icu_casemap::CaseMapper;
 use icu_normalizer::DecomposingNormalizerBorrowed;
 
 use super::directory::Listed;
+use super::entry_name::DEPTH_LIMIT;
 use super::findings::shown;
 use super::member::Clock;
 use super::{Findings, Kind, Rule};
@@ -28,13 +29,14 @@ struct Node {
 pub(super) fn check(entries: &[Listed], clock: &mut Clock, findings: &mut Findings) {
     // Keyed at random, so that nobody can choose names that meet in one bucket.
     let keys = RandomState::new();
-    let mut nodes: HashMap<u64, Node> = HashMap::new();
+    // With its room from the start: growing would take half as much again, and leave holes behind.
+    let components = entries.iter().filter_map(judged_path).map(|path| path.split('/').count());
+    let mut nodes: HashMap<u64, Node> = HashMap::with_capacity(components.sum());
     for (index, entry) in entries.iter().enumerate() {
         if clock.is_over(findings) {
             return;
         }
-        // Names that are not text, or too long to be kept, are refused already.
-        let Some(path) = entry.path() else { continue };
+        let Some(path) = judged_path(entry) else { continue };
         let mut hasher = keys.build_hasher();
         let mut length = 0;
         for component in path.split('/') {
@@ -62,6 +64,12 @@ pub(super) fn check(entries: &[Listed], clock: &mut Clock, findings: &mut Findin
             length += 1;
         }
     }
+}
+
+/// Names that are not text, too long to be kept or too deep are refused already. Each component takes room, so
+/// that deep ones would take a lot of it.
+fn judged_path(entry: &Listed) -> Option<&str> {
+    entry.path().filter(|path| path.split('/').count() <= DEPTH_LIMIT)
 }
 
 fn text_of<'a>(node: &Node, entries: &'a [Listed]) -> &'a str {
