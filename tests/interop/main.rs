@@ -8,6 +8,7 @@ mod archive_corpus;
 mod archives;
 mod conformance;
 mod docker_format;
+mod hostile;
 mod large;
 mod layout;
 mod openapi;
