@@ -15,6 +15,7 @@ mod openapi;
 mod oras;
 mod oras_py;
 mod organisations;
+mod plugin_clients;
 mod podman;
 mod skopeo;
 mod syncs;
