@@ -5,7 +5,7 @@
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
-debian_packages=(skopeo podman buildah umoci crun strace curl jq zip unzip)
+debian_packages=(skopeo podman buildah umoci crun strace curl jq zip unzip chromium)
 # Only for the benches: on some systems these start as services when they are installed.
 if [[ "${1:-}" == bench ]]; then
     debian_packages+=(nginx docker-registry wrk)
@@ -14,6 +14,7 @@ python_oras=0.2.43
 schemathesis=4.32.5
 hypothesis=6.170.15
 go_oras=v1.3.6
+playwright=1.65.1
 cargo_deny=0.20.2
 # Archives that are no plugins: small wheels of the package index, and a Debian package with a Java archive.
 foreign_wheels=(six==1.17.0 iniconfig==2.1.0)
@@ -42,6 +43,9 @@ install_packages() {
     if command -v python3 >/dev/null && ! python3 -c 'import ensurepip, venv' 2>/dev/null; then
         missing+=(python3-venv)
     fi
+    # Some packages of nodejs bring npm along, and conflict with the one of Debian.
+    command -v node >/dev/null || missing+=(nodejs)
+    command -v npm >/dev/null || missing+=(npm)
     [[ ${#missing[@]} -gt 0 ]] || return 0
     if [[ $EUID -ne 0 ]] && command -v sudo >/dev/null; then
         as_root=(sudo)
@@ -97,6 +101,18 @@ install_foreign_archives() {
     fi
 }
 
+version_of_playwright() {
+    local package="$tools/node/node_modules/playwright-core/package.json"
+    [[ ! -f "$package" ]] || sed -n 's/^  "version": "\(.*\)",$/\1/p' "$package"
+}
+
+# It drives the browser; the ones that it could download are not needed.
+install_playwright() {
+    [[ "$(version_of_playwright)" != "$playwright" ]] || return 0
+    npm install --silent --no-audit --no-fund --no-save --prefix "$tools/node" "playwright-core@$playwright" \
+        || skip playwright-core "npm could not install it; is the package registry reachable?"
+}
+
 version_of_go_program() {
     [[ -x "$tools/bin/$1" ]] || return 0
     go version -m "$tools/bin/$1" | awk '$1 == "mod" { print $3 }'
@@ -121,6 +137,11 @@ install_library schemathesis "$schemathesis"
 # What it draws is to stay the same.
 install_library hypothesis "$hypothesis"
 install_foreign_archives
+if command -v npm >/dev/null; then
+    install_playwright
+else
+    skip playwright-core "install nodejs and npm and run this again"
+fi
 if command -v go >/dev/null; then
     install_go_program conformance github.com/opencontainers/distribution-spec/conformance "$conformance"
     install_go_program oras oras.land/oras/cmd/oras "$go_oras"
@@ -144,6 +165,7 @@ if command -v dpkg-query >/dev/null; then
 fi
 printf '%-16s %s\n' "oras (Python)" "$(version_of_library oras)"
 printf '%-16s %s\n' schemathesis "$(version_of_library schemathesis)"
+printf '%-16s %s\n' playwright-core "$(version_of_playwright)"
 printf '%-16s %s\n' "foreign archives" "$(find "$tools/foreign" -type f -printf '%f ')"
 if command -v go >/dev/null; then
     printf '%-16s %s\n' conformance "$(version_of_go_program conformance)"

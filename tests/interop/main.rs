@@ -6,6 +6,7 @@ mod harness;
 #[path = "../suite/archive_corpus/mod.rs"]
 mod archive_corpus;
 mod archives;
+mod browser;
 mod conformance;
 mod docker_format;
 mod hostile;
