@@ -62,4 +62,16 @@ impl<S: BlobStore> BlobStore for FaultyStore<S> {
             Some(Fault::Before | Fault::After) => broken(),
         }
     }
+
+    async fn size(&self, digest: &Sha256) -> Result<Option<u64>, BlobError> {
+        self.inner.size(digest).await
+    }
+
+    async fn list(&self, after: Option<Sha256>, limit: usize) -> Result<Vec<(Sha256, u64)>, BlobError> {
+        self.inner.list(after, limit).await
+    }
+
+    async fn remove(&self, digest: &Sha256) -> Result<bool, BlobError> {
+        self.inner.remove(digest).await
+    }
 }

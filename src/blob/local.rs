@@ -98,16 +98,76 @@ impl BlobStore for LocalStore {
         self.counters.opens.increment(1);
         let path = folder_of(&self.root, digest).join(digest.hex());
         let open = spawn_blocking(move || {
-            let file = match File::open(path) {
-                Ok(file) => file,
-                Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-                Err(error) => return Err(error),
-            };
+            let Some(file) = there(File::open(path))? else { return Ok::<_, io::Error>(None) };
             let size = file.metadata()?.len();
             Ok(Some(Blob { size, content: Content::File(Arc::new(file)) }))
         });
         Ok(open.await.map_err(io::Error::other)??)
     }
+
+    async fn size(&self, digest: &Sha256) -> Result<Option<u64>, BlobError> {
+        let path = folder_of(&self.root, digest).join(digest.hex());
+        let look = spawn_blocking(move || there(fs::metadata(path).map(|metadata| metadata.len())));
+        Ok(look.await.map_err(io::Error::other)??)
+    }
+
+    async fn list(&self, after: Option<Sha256>, limit: usize) -> Result<Vec<(Sha256, u64)>, BlobError> {
+        let root = Arc::clone(&self.root);
+        let list = spawn_blocking(move || {
+            let mut listed = Vec::new();
+            for first in after.map_or(0, |after| after.0[0])..=u8::MAX {
+                if listed.len() >= limit {
+                    break;
+                }
+                list_folder(&root.join(format!("{first:02x}")), after, limit, &mut listed)?;
+            }
+            Ok::<_, io::Error>(listed)
+        });
+        Ok(list.await.map_err(io::Error::other)??)
+    }
+
+    async fn remove(&self, digest: &Sha256) -> Result<bool, BlobError> {
+        let folder = folder_of(&self.root, digest);
+        let path = folder.join(digest.hex());
+        let remove = spawn_blocking(move || match there(fs::remove_file(path))? {
+            None => Ok(false),
+            Some(()) => sync_folder(&folder).map(|()| true),
+        });
+        Ok(remove.await.map_err(io::Error::other)??)
+    }
+}
+
+/// What is not there is no error.
+fn there<T>(result: io::Result<T>) -> io::Result<Option<T>> {
+    match result {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        other => other.map(Some),
+    }
+}
+
+/// Adds blobs of one folder until there are `limit`. Files with other names are none of ours.
+fn list_folder(
+    folder: &Path,
+    after: Option<Sha256>,
+    limit: usize,
+    listed: &mut Vec<(Sha256, u64)>,
+) -> io::Result<()> {
+    let mut digests = Vec::new();
+    for entry in fs::read_dir(folder)? {
+        let name = entry?.file_name();
+        let digest = name.to_str().and_then(|name| Sha256::from_hex(name).ok());
+        digests.extend(digest.filter(|digest| after.is_none_or(|after| *digest > after)));
+    }
+    digests.sort_unstable();
+    for digest in digests {
+        if listed.len() >= limit {
+            break;
+        }
+        // One that went meanwhile is not listed.
+        let size = there(fs::metadata(folder.join(digest.hex())).map(|metadata| metadata.len()))?;
+        listed.extend(size.map(|size| (digest, size)));
+    }
+    Ok(())
 }
 
 fn replace(source: &Path, target: &Path) -> io::Result<()> {

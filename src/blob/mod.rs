@@ -26,6 +26,10 @@ use crate::staging::Staged;
 /// 4. Putting the same bytes again, at the same time too, succeeds and changes nothing.
 /// 5. An open blob stays readable whatever happens to the store.
 /// 6. `put` leaves the staged file where it is.
+/// 7. `size` is that of the bytes under the digest, and reads none of them.
+/// 8. Lists are in the order of digests, `after` is exclusive and need not exist, and what was there before the list began
+///    and is there after it ended is in it. What `put` has not finished is in no list.
+/// 9. A removal is durable when it returns, and removes nothing else. What comes again after it is there again.
 #[async_trait]
 pub trait BlobStore: Send + Sync + 'static {
     /// Makes staged bytes durable under their SHA-256.
@@ -33,6 +37,15 @@ pub trait BlobStore: Send + Sync + 'static {
 
     /// Opens a blob for reading.
     async fn open(&self, digest: &Sha256) -> Result<Option<Blob>, BlobError>;
+
+    /// How many bytes stand under a digest. `None`: it is not there.
+    async fn size(&self, digest: &Sha256) -> Result<Option<u64>, BlobError>;
+
+    /// At most `limit` blobs with their sizes; fewer only at the end.
+    async fn list(&self, after: Option<Sha256>, limit: usize) -> Result<Vec<(Sha256, u64)>, BlobError>;
+
+    /// Removes a blob to which no row points any more. `false`: it was not there.
+    async fn remove(&self, digest: &Sha256) -> Result<bool, BlobError>;
 }
 
 #[async_trait]
@@ -44,6 +57,18 @@ impl<S: BlobStore + ?Sized> BlobStore for Arc<S> {
 
     async fn open(&self, digest: &Sha256) -> Result<Option<Blob>, BlobError> {
         S::open(self, digest).await
+    }
+
+    async fn size(&self, digest: &Sha256) -> Result<Option<u64>, BlobError> {
+        S::size(self, digest).await
+    }
+
+    async fn list(&self, after: Option<Sha256>, limit: usize) -> Result<Vec<(Sha256, u64)>, BlobError> {
+        S::list(self, after, limit).await
+    }
+
+    async fn remove(&self, digest: &Sha256) -> Result<bool, BlobError> {
+        S::remove(self, digest).await
     }
 }
 

@@ -102,25 +102,80 @@ async fn law_6_the_staged_file_stays<S: BlobStore>(fixture: Fixture<S>) {
     fixture.store.put(&staged).await.unwrap();
 }
 
+async fn law_7_the_size_is_known_without_reading<S: BlobStore>(fixture: Fixture<S>) {
+    let digest = Sha256::of(b"sized");
+    assert_eq!(fixture.store.size(&digest).await.unwrap(), None);
+    fixture.store.put(&fixture.stage(b"sized").await).await.unwrap();
+    assert_eq!(fixture.store.size(&digest).await.unwrap(), Some(5));
+}
+
+async fn law_8_lists_are_whole_and_in_order<S: BlobStore>(fixture: Fixture<S>) {
+    assert_eq!(fixture.store.list(None, 10).await.unwrap(), []);
+    let mut all = Vec::new();
+    for n in 0..300u64 {
+        let bytes = vec![b'x'; usize::try_from(n).unwrap()];
+        fixture.store.put(&fixture.stage(&bytes).await).await.unwrap();
+        all.push((Sha256::of(&bytes), n));
+    }
+    drop(fixture.stage(b"only staged").await);
+    all.sort_unstable();
+    assert_eq!(fixture.store.list(None, 1000).await.unwrap(), all);
+    for limit in [1, 7, 299, 300] {
+        let (mut listed, mut after) = (Vec::new(), None);
+        loop {
+            let page = fixture.store.list(after, limit).await.unwrap();
+            let Some((last, _)) = page.last() else { break };
+            assert!(page.len() <= limit);
+            after = Some(*last);
+            listed.extend(page);
+        }
+        assert_eq!(listed, all, "in pages of {limit}");
+    }
+    // Behind a digest that is not there.
+    let (mut missing, behind) = (all[100].0, all[101..].to_vec());
+    missing.0[31] ^= 1;
+    let expected = if missing < all[100].0 { all[100..].to_vec() } else { behind };
+    assert_eq!(fixture.store.list(Some(missing), 1000).await.unwrap(), expected);
+}
+
+async fn law_9_what_was_removed_is_gone_and_may_come_again<S: BlobStore>(fixture: Fixture<S>) {
+    let digest = Sha256::of(b"goes");
+    assert!(!fixture.store.remove(&digest).await.unwrap());
+    let staged = fixture.stage(b"goes").await;
+    fixture.store.put(&staged).await.unwrap();
+    fixture.store.put(&fixture.stage(b"stays").await).await.unwrap();
+    let open = fixture.store.open(&digest).await.unwrap().unwrap();
+    assert!(fixture.store.remove(&digest).await.unwrap());
+    assert!(fixture.read(&digest).await.is_none());
+    assert_eq!(fixture.store.size(&digest).await.unwrap(), None);
+    assert_eq!(fixture.store.list(None, 10).await.unwrap(), [(Sha256::of(b"stays"), 5)]);
+    assert_eq!(open.read_checked(digest).await.unwrap().unwrap(), &b"goes"[..], "law 5");
+    assert!(!fixture.store.remove(&digest).await.unwrap());
+    fixture.store.put(&staged).await.unwrap();
+    assert_eq!(fixture.read(&digest).await.unwrap(), &b"goes"[..]);
+}
+
+/// Every store keeps all of them.
 macro_rules! laws {
-    ($($store:ident: $($law:ident),*;)*) => {$(
+    ($($store:ident),*) => {$(
         mod $store {
-            $(#[tokio::test]
-            async fn $law() {
-                super::$law(super::$store()).await;
-            })*
+            laws! { $store:
+                law_1_what_was_put_is_opened, law_2_what_was_never_put_is_none,
+                law_4_putting_again_changes_nothing, law_5_an_open_blob_stays_readable,
+                law_6_the_staged_file_stays, law_7_the_size_is_known_without_reading,
+                law_8_lists_are_whole_and_in_order, law_9_what_was_removed_is_gone_and_may_come_again
+            }
+        }
+    )*};
+    ($store:ident: $($law:ident),*) => {$(
+        #[tokio::test]
+        async fn $law() {
+            super::$law(super::$store()).await;
         }
     )*};
 }
 
-laws! {
-    memory: law_1_what_was_put_is_opened, law_2_what_was_never_put_is_none,
-        law_4_putting_again_changes_nothing, law_5_an_open_blob_stays_readable, law_6_the_staged_file_stays;
-    local: law_1_what_was_put_is_opened, law_2_what_was_never_put_is_none,
-        law_4_putting_again_changes_nothing, law_5_an_open_blob_stays_readable, law_6_the_staged_file_stays;
-    faultless: law_1_what_was_put_is_opened, law_2_what_was_never_put_is_none,
-        law_4_putting_again_changes_nothing, law_5_an_open_blob_stays_readable, law_6_the_staged_file_stays;
-}
+laws! { memory, local, faultless }
 
 /// P2: law 3, the part that a process can see. A put that fails leaves the blob absent or whole, and can be repeated.
 #[tokio::test]
