@@ -39,7 +39,7 @@ fn next(plan: &Mutex<VecDeque<Fault>>) -> Option<Fault> {
 }
 
 fn broken<T>() -> Result<T, BlobError> {
-    Err(BlobError(io::Error::other("a planned fault")))
+    Err(io::Error::other("a planned fault").into())
 }
 
 #[async_trait]

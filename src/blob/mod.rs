@@ -74,8 +74,13 @@ impl<S: BlobStore + ?Sized> BlobStore for Arc<S> {
 
 /// The store could not do its work; never used for "not there".
 #[derive(Debug, Error)]
-#[error("blob store: {0}")]
-pub struct BlobError(#[from] pub io::Error);
+pub enum BlobError {
+    #[error("blob store: {0}")]
+    Io(#[from] io::Error),
+    /// It cannot be reached, or has no time: the same may succeed later.
+    #[error("the blob store is not available: {0}")]
+    Unavailable(String),
+}
 
 /// An open blob.
 #[derive(Clone, Debug)]

@@ -161,6 +161,12 @@ impl ApiError {
                     .header(CONTENT_RANGE, format!("bytes */{size}"))
             }
             Self::Refused(refusal) => refusal_row(refusal),
+            Self::Broken(fault) if fault.is_passing() => row(
+                S::SERVICE_UNAVAILABLE,
+                "UNAVAILABLE",
+                "a part of this server does not answer; come back soon",
+            )
+            .header(RETRY_AFTER, 1),
             Self::Broken(_) | Self::Unsigned(_) | Self::Panicked(_) => {
                 row(S::INTERNAL_SERVER_ERROR, "INTERNAL_ERROR", "something is broken here")
             }
@@ -384,5 +390,27 @@ fn refusal_row(refusal: &Refusal) -> Row {
             let detail = json!({ "rule": "quota_repositories", "limit": limit });
             told(S::FORBIDDEN, "DENIED").rule("quota_repositories").detail(detail)
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::blob::BlobError;
+    use crate::meta::MetaError;
+    use std::sync::Arc;
+
+    /// P10: who may come back is told so, who need not is not, and neither learns what is broken.
+    #[test]
+    fn p10_what_passes_is_told_apart_from_what_is_broken() {
+        let shared = Fault::Shared(Arc::new(BlobError::Unavailable("bucket".into()).into()));
+        for passing in [MetaError::Unavailable("10.0.0.7".into()).into(), shared] {
+            let row = ApiError::Broken(passing).row();
+            assert_eq!((row.status, row.code), (StatusCode::SERVICE_UNAVAILABLE, "UNAVAILABLE"));
+            assert_eq!(row.header, Some((RETRY_AFTER, "1".to_owned())));
+            assert!(!row.message.contains("10.0.0.7"));
+        }
+        let row = ApiError::Broken(MetaError::Broken("a row".into()).into()).row();
+        assert_eq!((row.status, row.code), (StatusCode::INTERNAL_SERVER_ERROR, "INTERNAL_ERROR"));
     }
 }

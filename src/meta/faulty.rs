@@ -38,7 +38,7 @@ impl FaultyMeta {
 
     fn fails(&self, fault: Fault) -> Result<(), MetaError> {
         let set = *self.fault.lock().unwrap_or_else(PoisonError::into_inner);
-        if set == Some(fault) { Err(MetaError("a planned fault".into())) } else { Ok(()) }
+        if set == Some(fault) { Err(MetaError::Broken("a planned fault".into())) } else { Ok(()) }
     }
 }
 

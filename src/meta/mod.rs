@@ -298,9 +298,15 @@ pub const REFERRERS_PAGE_BYTES: usize = 2 * 1024 * 1024;
 pub const REFERRERS_PAGE: usize = 1000;
 
 /// The store could not do its work; never used for "not there".
-#[derive(Debug, Error)]
-#[error("metadata store: {0}")]
-pub struct MetaError(pub String);
+#[derive(Debug, Clone, Error)]
+pub enum MetaError {
+    /// Something is wrong that will still be so in a moment.
+    #[error("metadata store: {0}")]
+    Broken(String),
+    /// It cannot be reached, or has no time: the same may succeed later.
+    #[error("the metadata store is not available: {0}")]
+    Unavailable(String),
+}
 
 /// A blob as a repository has it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -250,6 +250,22 @@ pub enum Fault {
     Shared(Arc<Fault>),
 }
 
+impl Fault {
+    /// Whether the same request may succeed in a moment.
+    pub fn is_passing(&self) -> bool {
+        match self {
+            Self::Meta(MetaError::Unavailable(_)) | Self::Blob(BlobError::Unavailable(_)) => true,
+            Self::Shared(fault) => fault.is_passing(),
+            Self::Meta(_)
+            | Self::Blob(_)
+            | Self::Staging(_)
+            | Self::BytesMissing(_)
+            | Self::Damaged(_)
+            | Self::Token(_) => false,
+        }
+    }
+}
+
 impl From<MetaError> for RegistryError {
     fn from(error: MetaError) -> Self {
         Self::Broken(Fault::Meta(error))

@@ -122,9 +122,10 @@ impl SqliteMeta {
     /// Opens or makes the database file, and runs the migrations that it lacks.
     pub async fn open(path: &Path, counters: SqliteCounters) -> Result<Self, MetaError> {
         let path = path.to_owned();
-        let (writing, mut reading) =
-            spawn_blocking(move || connect(&path)).await.map_err(|error| MetaError(error.to_string()))??;
-        let writer = Writer::start(writing).map_err(|error| MetaError(error.to_string()))?;
+        let (writing, mut reading) = spawn_blocking(move || connect(&path))
+            .await
+            .map_err(|error| MetaError::Broken(error.to_string()))??;
+        let writer = Writer::start(writing).map_err(|error| MetaError::Broken(error.to_string()))?;
         let poller = Readers::of(reading.split_off(READERS));
         Ok(Self { writer, readers: Readers::of(reading), poller, counters })
     }
@@ -153,23 +154,23 @@ async fn look<T: Send + 'static>(
 ) -> Result<T, MetaError> {
     let readers = Arc::clone(readers);
     let permit = Arc::clone(&readers.permits).acquire_owned().await;
-    let permit = permit.map_err(|_| MetaError("the store is closed".into()))?;
+    let permit = permit.map_err(|_| MetaError::Broken("the store is closed".into()))?;
     // The job keeps connection and permit together to its end, also when the request is given up meanwhile.
     let read = spawn_blocking(move || {
         let connection = readers.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
         let borrowed = Borrowed { connection, readers, _permit: permit };
         match &borrowed.connection {
             Some(connection) => work(connection).map_err(broken),
-            None => Err(MetaError("no reading connection is left".into())),
+            None => Err(MetaError::Broken("no reading connection is left".into())),
         }
     });
-    read.await.map_err(|error| MetaError(error.to_string()))?
+    read.await.map_err(|error| MetaError::Broken(error.to_string()))?
 }
 
 fn connect(path: &PathBuf) -> Result<(Connection, Vec<Connection>), MetaError> {
     // SQLite would make it readable for everybody, and it holds the key that signs tokens.
     let private = OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(path);
-    private.map_err(|error| MetaError(format!("{}: {error}", path.display())))?;
+    private.map_err(|error| MetaError::Broken(format!("{}: {error}", path.display())))?;
     let mut writing = Connection::open(path).map_err(broken)?;
     set_up(&writing).map_err(broken)?;
     migrate(&mut writing)?;
@@ -206,7 +207,9 @@ fn migrate(connection: &mut Connection) -> Result<(), MetaError> {
         )
         .map_err(broken)?;
     let applied = applied(&transaction).map_err(broken)?;
-    for step in migrate::pending(MIGRATIONS, &applied).map_err(|error| MetaError(error.to_string()))? {
+    for step in
+        migrate::pending(MIGRATIONS, &applied).map_err(|error| MetaError::Broken(error.to_string()))?
+    {
         tracing::info!(version = step.version, name = step.name, "migrating the database");
         transaction.execute_batch(step.sql).map_err(broken)?;
         transaction
@@ -531,5 +534,5 @@ impl MetaStore for SqliteMeta {
 }
 
 fn broken(error: rusqlite::Error) -> MetaError {
-    MetaError(error.to_string())
+    MetaError::Broken(error.to_string())
 }

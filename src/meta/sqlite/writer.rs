@@ -34,7 +34,7 @@ impl Writer {
     ) -> Result<T, MetaError> {
         let (reply, answer) = oneshot::channel();
         let job = TypedJob { work: Some(work), outcome: None, reply: Some(reply) };
-        let gone = |_| MetaError("the writing thread has ended".into());
+        let gone = |_| MetaError::Broken("the writing thread has ended".into());
         self.jobs.send(Box::new(job)).map_err(|_| gone(()))?;
         answer.await.map_err(|_| gone(()))?
     }
@@ -65,8 +65,8 @@ impl<T: Send, W: FnOnce(&Connection) -> rusqlite::Result<T> + Send> Job for Type
         let answer = match (commit, self.outcome.take()) {
             (_, Some(Err(error))) => Err(error),
             (Ok(()), Some(Ok(value))) => Ok(value),
-            (Err(error), _) => Err(MetaError(error.0.clone())),
-            (Ok(()), None) => Err(MetaError("the work ended in a panic".into())),
+            (Err(error), _) => Err(error.clone()),
+            (Ok(()), None) => Err(MetaError::Broken("the work ended in a panic".into())),
         };
         if let Some(reply) = self.reply.take() {
             // Nobody listens when the request was given up meanwhile; the work stands all the same.
