@@ -1,5 +1,6 @@
 //! The blob store: bytes under their SHA-256, and the promises that every implementation keeps.
 
+pub mod far;
 pub mod faulty;
 pub mod local;
 pub mod memory;

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
+use quire::blob::far::{FarOnly, MemoryFar};
 use quire::blob::faulty::FaultyStore;
 use quire::blob::local::{LocalCounters, LocalStore};
 use quire::blob::memory::MemoryStore;
@@ -57,6 +58,11 @@ fn faultless() -> Fixture<FaultyStore<LocalStore>> {
     Fixture::new(|folder| {
         FaultyStore::new(LocalStore::open(&folder.join("blobs"), LocalCounters::noop()).unwrap())
     })
+}
+
+/// Blobs that arrive piece by piece.
+fn far() -> Fixture<FarOnly<MemoryFar>> {
+    Fixture::new(|folder| FarOnly::new(MemoryFar::default(), Staging::open(folder.join("staging")).unwrap()))
 }
 
 async fn law_1_what_was_put_is_opened<S: BlobStore>(fixture: Fixture<S>) {
@@ -175,7 +181,7 @@ macro_rules! laws {
     )*};
 }
 
-laws! { memory, local, faultless }
+laws! { memory, local, faultless, far }
 
 /// P2: law 3, the part that a process can see. A put that fails leaves the blob absent or whole, and can be repeated.
 #[tokio::test]
