@@ -152,6 +152,20 @@ impl Staging {
         .await
     }
 
+    /// Takes in a file that a store has, without copying it: its digest is computed once more, as disks rot. The
+    /// bytes stay readable here, whatever happens to the file in the store.
+    pub async fn rehash(&self, file: &Path) -> io::Result<Staged> {
+        let (file, path) = (file.to_owned(), self.folder.join(Uuid::now_v7().to_string()));
+        blocking(move || {
+            fs::hard_link(&file, &path)?;
+            let linked = OpenOptions::new().read(true).open(&path).map(Arc::new);
+            let file = StagedFile { file: linked?, path, lifetime: Lifetime::Request };
+            let digests = hash_file(&file.path, Algorithm::Sha256)?.finish();
+            Ok(Staged { digests, size: file.file.metadata()?.len(), file })
+        })
+        .await
+    }
+
     /// A file without a name, for bytes that come out of the store and never go in. It blocks.
     pub fn scratch(&self) -> io::Result<File> {
         let path = self.folder.join(Uuid::now_v7().to_string());
@@ -215,6 +229,9 @@ impl Drop for StagedFile {
     }
 }
 
+/// Told how many bytes stand in the file of an intake, each time that there are more.
+pub type Observer = Arc<dyn Fn(u64) + Send + Sync>;
+
 /// Bytes on their way in.
 pub struct Intake {
     file: StagedFile,
@@ -229,6 +246,7 @@ pub struct Intake {
     limit: u64,
     /// The file is new, and its name is not durable yet.
     unnamed: bool,
+    observer: Option<Observer>,
 }
 
 impl Intake {
@@ -244,7 +262,18 @@ impl Intake {
             received,
             limit,
             unnamed,
+            observer: None,
         }
+    }
+
+    /// From now on `observer` is told how far the file has come.
+    pub fn observe(&mut self, observer: Observer) {
+        self.observer = Some(observer);
+    }
+
+    /// The file, for those who read what has been written so far.
+    pub fn file(&self) -> Arc<File> {
+        Arc::clone(&self.file.file)
     }
 
     /// Bytes taken so far, those of earlier requests of the session included.
@@ -280,6 +309,14 @@ impl Intake {
         Ok(())
     }
 
+    /// Writes what has gathered, also when that is little: somebody waits for it.
+    pub async fn flush(&mut self) -> Result<(), StagingError> {
+        if self.batch_bytes > 0 {
+            self.start_batch().await?;
+        }
+        Ok(())
+    }
+
     fn gather_small(&mut self) {
         if !self.small.is_empty() {
             self.batch.push(self.small.split().freeze());
@@ -292,9 +329,12 @@ impl Intake {
         let batch = std::mem::take(&mut self.batch);
         let length = std::mem::take(&mut self.batch_bytes) as u64;
         let offset = self.received - length;
-        let file = Arc::clone(&self.file.file);
+        let (file, observer) = (Arc::clone(&self.file.file), self.observer.clone());
         self.job = Some(spawn_blocking(move || {
             write_all_vectored(&file, &batch)?;
+            if let Some(observer) = observer {
+                observer(offset + length);
+            }
             if length >= BATCH_BYTES as u64 {
                 start_writeback(&file, offset, length);
             }
@@ -325,9 +365,7 @@ impl Intake {
 
     /// Makes everything so far durable and says where that is.
     pub async fn checkpoint(&mut self) -> Result<Checkpoint, StagingError> {
-        if self.batch_bytes > 0 {
-            self.start_batch().await?;
-        }
+        self.flush().await?;
         let hasher = self.settle().await?;
         let file = Arc::clone(&self.file.file);
         let folder = self.file.path.parent().filter(|_| self.unnamed).map(Path::to_owned);
@@ -344,9 +382,7 @@ impl Intake {
 
     /// Ends the intake. A digest in an algorithm that was not computed on the way costs one reading of the file.
     pub async fn finish(mut self, algorithm: Algorithm) -> Result<Staged, StagingError> {
-        if self.batch_bytes > 0 {
-            self.start_batch().await?;
-        }
+        self.flush().await?;
         let mut hasher = self.settle().await?;
         if !hasher.computes(algorithm) {
             let path = self.file.path.clone();

@@ -2,6 +2,7 @@
 
 pub mod far;
 pub mod faulty;
+pub mod filling;
 pub mod local;
 pub mod memory;
 
@@ -14,6 +15,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use thiserror::Error;
 
+use self::filling::Filling;
 use crate::digest::Sha256;
 use crate::staging::Staged;
 
@@ -25,7 +27,7 @@ use crate::staging::Staged;
 /// 2. A digest that was never put is `None`, not an error.
 /// 3. When `put` returns, the bytes are durable; when it fails or is cut short, the blob is absent or whole.
 /// 4. Putting the same bytes again, at the same time too, succeeds and changes nothing.
-/// 5. An open blob stays readable whatever happens to the store.
+/// 5. An open blob stays readable whatever happens to the store; one that is still arriving, unless that ends early.
 /// 6. `put` leaves the staged file where it is.
 /// 7. `size` is that of the bytes under the digest, and reads none of them.
 /// 8. Lists are in the order of digests, `after` is exclusive and need not exist, and what was there before the list began
@@ -97,16 +99,46 @@ pub enum Content {
     Memory(Bytes),
     /// An open file of exactly the blob's bytes, to be read at offsets.
     File(Arc<File>),
+    /// A file that the bytes are still coming to.
+    Filling(Filling),
+}
+
+/// Content that is all there.
+#[derive(Clone, Debug)]
+pub enum Whole {
+    Memory(Bytes),
+    File(Arc<File>),
+}
+
+impl Content {
+    /// Waits until all bytes are there, and are what the digest names.
+    pub async fn whole(self) -> Result<Whole, BlobError> {
+        match self {
+            Self::Memory(bytes) => Ok(Whole::Memory(bytes)),
+            Self::File(file) => Ok(Whole::File(file)),
+            Self::Filling(filling) => Ok(Whole::File(filling.whole().await?)),
+        }
+    }
+}
+
+impl From<Whole> for Content {
+    fn from(whole: Whole) -> Self {
+        match whole {
+            Whole::Memory(bytes) => Self::Memory(bytes),
+            Whole::File(file) => Self::File(file),
+        }
+    }
 }
 
 impl Blob {
     /// All bytes at once, for small blobs; `None` when they do not have this digest.
     pub async fn read_checked(self, digest: Sha256) -> Result<Option<Bytes>, BlobError> {
+        let (size, content) = (self.size, self.content.whole().await?);
         let read = tokio::task::spawn_blocking(move || {
-            let bytes = match self.content {
-                Content::Memory(bytes) => bytes,
-                Content::File(file) => {
-                    let mut bytes = vec![0; usize::try_from(self.size).map_err(io::Error::other)?];
+            let bytes = match content {
+                Whole::Memory(bytes) => bytes,
+                Whole::File(file) => {
+                    let mut bytes = vec![0; usize::try_from(size).map_err(io::Error::other)?];
                     file.read_exact_at(&mut bytes, 0)?;
                     bytes.into()
                 }

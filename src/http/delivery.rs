@@ -94,6 +94,7 @@ fn part(blob: Blob, first: u64, end: u64) -> Body {
             Body::Bytes(Some(bytes.slice(bound(first)..bound(end))))
         }
         Content::File(file) => Body::File(FileBody::new(file, first, end)),
+        Content::Filling(filling) => Body::File(FileBody::arriving(filling, first, end)),
     }
 }
 

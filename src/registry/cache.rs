@@ -84,7 +84,12 @@ impl Cache {
                 .max_capacity(UNPACKED_BYTES)
                 .time_to_idle(UNPACKED_LIFE)
                 .build(),
-            files: Loading::builder().max_capacity(FILES).time_to_idle(LINK_LIFE).build(),
+            // Opened again now and then, however busy: a store that keeps what is in use sees it by that.
+            files: Loading::builder()
+                .max_capacity(FILES)
+                .time_to_idle(LINK_LIFE)
+                .time_to_live(LINK_LIFE)
+                .build(),
             blobs: Kept::builder().max_capacity(ROWS).time_to_live(LINK_LIFE).build(),
             manifests: Kept::builder().max_capacity(ROWS).time_to_live(LINK_LIFE).build(),
             tags: Kept::builder().max_capacity(ROWS).time_to_live(TAG_LIFE).build(),

@@ -8,7 +8,7 @@ use super::cache::SMALL_BLOB;
 use super::packages::{bytes_of, within};
 use super::pull::Found;
 use super::{Fault, Registry, RegistryError};
-use crate::blob::{Blob, Content};
+use crate::blob::{Blob, Content, Whole};
 use crate::digest::Digest;
 use crate::meta::{PackageFile, PluginRecord};
 use crate::package::{self, ReadError};
@@ -45,21 +45,22 @@ impl Registry {
         let blob = if file.size <= SMALL_BLOB {
             let load = async {
                 match self.unpack(&found, file).await? {
-                    Content::Memory(bytes) => Ok(bytes),
-                    Content::File(_) => Err(Fault::Damaged(file.sha256)),
+                    Whole::Memory(bytes) => Ok(bytes),
+                    Whole::File(_) => Err(Fault::Damaged(file.sha256)),
                 }
             };
             let loaded = Box::pin(self.cache.bytes.try_get_with(file.sha256, load)).await;
             Blob { size: file.size, content: Content::Memory(loaded.map_err(Fault::Shared)?) }
         } else {
-            let load = async { Ok(Blob { size: file.size, content: self.unpack(&found, file).await? }) };
+            let load =
+                async { Ok(Blob { size: file.size, content: self.unpack(&found, file).await?.into() }) };
             Box::pin(self.cache.unpacked.try_get_with(file.sha256, load)).await.map_err(Fault::Shared)?
         };
         Ok(Some(blob))
     }
 
-    async fn unpack(&self, found: &Found, file: &PackageFile) -> Result<Content, Fault> {
-        let package = self.load(found).await?.content;
+    async fn unpack(&self, found: &Found, file: &PackageFile) -> Result<Whole, Fault> {
+        let package = self.load(found).await?.content.whole().await?;
         let (staging, file, digest) = (self.staging.clone(), file.clone(), file.sha256);
         let unpacked = within(&self.unpackers, move || match unpack(&package, &staging, &file) {
             Ok(content) => Ok(Some(content)),
@@ -85,7 +86,7 @@ impl Registry {
 
 /// It blocks. What is not small goes through a file without a name, so that memory stays bounded and any part
 /// of it can be sent.
-fn unpack(package: &Content, staging: &Staging, file: &PackageFile) -> Result<Content, ReadError> {
+fn unpack(package: &Whole, staging: &Staging, file: &PackageFile) -> Result<Whole, ReadError> {
     let (source, member) = (bytes_of(package), file.member());
     if file.size <= SMALL_BLOB {
         let mut content = Vec::new();
@@ -93,7 +94,7 @@ fn unpack(package: &Content, staging: &Staging, file: &PackageFile) -> Result<Co
             content.extend_from_slice(part);
             ControlFlow::Continue(())
         })?;
-        return Ok(Content::Memory(Bytes::from(content)));
+        return Ok(Whole::Memory(Bytes::from(content)));
     }
     let mut scratch = staging.scratch()?;
     let mut failed = None;
@@ -106,6 +107,6 @@ fn unpack(package: &Content, staging: &Staging, file: &PackageFile) -> Result<Co
     });
     match failed {
         Some(error) => Err(error.into()),
-        None => unpacked.map(|_| Content::File(Arc::new(scratch))),
+        None => unpacked.map(|_| Whole::File(Arc::new(scratch))),
     }
 }

@@ -10,7 +10,7 @@ use tokio::task::spawn_blocking;
 
 use super::{Fault, Refusal, Registry, RegistryError};
 use crate::access::SYSTEM_CATALOG;
-use crate::blob::Content;
+use crate::blob::Whole;
 use crate::digest::{Digest, Sha256};
 use crate::meta::{NewPlugin, PackageFile};
 use crate::name::{RepositoryName, Tag};
@@ -58,7 +58,7 @@ impl Registry {
     /// Reads a package for a catalog, and refuses it with every finding. `found` is what was found before.
     pub(super) async fn read_package(
         &self,
-        content: Content,
+        content: Whole,
         (package, package_size): (Sha256, u64),
         catalog: &str,
         mut found: Vec<Finding>,
@@ -158,7 +158,7 @@ impl Registry {
         repository: &RepositoryName,
         digest: &str,
         declared: u64,
-    ) -> Result<(Sha256, u64, Content), RegistryError> {
+    ) -> Result<(Sha256, u64, Whole), RegistryError> {
         let parsed = digest.parse::<Digest>();
         let digest = parsed.map_err(|error| {
             Refusal::Package(vec![Finding::error("artifact.layers", None, error.to_string())])
@@ -169,7 +169,8 @@ impl Registry {
         if found.size != declared {
             return Err(Refusal::DescriptorSize { digest, declared, actual: found.size }.into());
         }
-        Ok((found.sha256, found.size, self.content(&found).await?.content))
+        let content = self.content(&found).await?.content.whole().await?;
+        Ok((found.sha256, found.size, content))
     }
 }
 
@@ -193,15 +194,15 @@ pub(super) async fn within<T: Send + 'static>(
 }
 
 /// The bytes of an open blob, at their offsets.
-pub(super) fn bytes_of(content: &Content) -> &dyn package::ReadAt {
+pub(super) fn bytes_of(content: &Whole) -> &dyn package::ReadAt {
     match content {
-        Content::File(file) => &**file,
-        Content::Memory(bytes) => bytes,
+        Whole::File(file) => &**file,
+        Whole::Memory(bytes) => bytes,
     }
 }
 
 /// It blocks.
-fn read(content: &Content) -> io::Result<Verdict> {
+fn read(content: &Whole) -> io::Result<Verdict> {
     let limits = package::Limits::default();
     let package = package::check(bytes_of(content), &limits, Instant::now() + TIME);
     let package = package.map_err(|package::ArchiveError::Io(error)| error)?;

@@ -6,7 +6,7 @@ use uuid::Uuid;
 use super::packages::refuses;
 use super::{Fault, PAGE_LIMIT, Refusal, Registry, RegistryError};
 use crate::access::{Action, Caller, Requester, Rule, Verdict};
-use crate::blob::Content;
+use crate::blob::Whole;
 use crate::digest::{Algorithm, Digest, Sha256};
 use crate::manifest::Manifest;
 use crate::meta::{
@@ -54,7 +54,7 @@ impl Registry {
         let package = (staged.digests().sha256, staged.size());
         self.check_blocked(&package.0).await?;
         let read =
-            self.read_package(Content::File(staged.file()), package, catalog, wrong_name(file_name)).await?;
+            self.read_package(Whole::File(staged.file()), package, catalog, wrong_name(file_name)).await?;
         let (plugin, new) = (read.plugin, read.new);
         let repository: RepositoryName =
             format!("{catalog}/{}", plugin.pid).parse().map_err(|error: crate::name::NameError| {

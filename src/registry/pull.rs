@@ -110,8 +110,20 @@ impl Registry {
             return Ok(Blob { size: found.size, content: Content::Memory(bytes) });
         }
         // Boxed, as below: every pull would carry the room that loading takes.
-        let load = Box::pin(self.cache.files.try_get_with(found.sha256, self.load(found)));
-        Ok(load.await.map_err(Fault::Shared)?)
+        let load = Box::pin(self.cache.files.try_get_with(found.sha256, self.load_file(found)));
+        match load.await.map_err(|not_kept| (*not_kept).clone()) {
+            Ok(blob) | Err(NotKept::Filling(blob)) => Ok(blob),
+            Err(NotKept::Failed(fault)) => Err(Fault::Shared(fault).into()),
+        }
+    }
+
+    /// A blob to be kept open. One that is still arriving is not: that may fail yet.
+    async fn load_file(&self, found: &Found) -> Result<Blob, NotKept> {
+        let blob = self.load(found).await.map_err(|fault| NotKept::Failed(Arc::new(fault)))?;
+        match blob.content {
+            Content::Memory(_) | Content::File(_) => Ok(blob),
+            Content::Filling(_) => Err(NotKept::Filling(blob)),
+        }
     }
 
     /// The bytes of a manifest, always through memory.
@@ -136,6 +148,19 @@ impl Registry {
         let blob = opened.map_err(|error: BlobError| Fault::Blob(error))?;
         let blob = blob.ok_or(Fault::BytesMissing(found.sha256))?;
         // A file of another length can't be the blob. It is never sent as if it were.
-        if blob.size == found.size { Ok(blob) } else { Err(Fault::Damaged(found.sha256)) }
+        if blob.size == found.size {
+            return Ok(blob);
+        }
+        if let Content::Filling(filling) = &blob.content {
+            filling.refuse();
+        }
+        Err(Fault::Damaged(found.sha256))
     }
+}
+
+/// What a look for a file to keep open came to, when there was none to keep.
+#[derive(Clone)]
+enum NotKept {
+    Failed(Arc<Fault>),
+    Filling(Blob),
 }
