@@ -2,6 +2,7 @@
 
 pub mod far;
 pub mod faulty;
+pub mod file_body;
 pub mod filling;
 pub mod local;
 pub mod memory;

@@ -9,9 +9,9 @@ use http::header::{
 use http::{HeaderMap, HeaderName, StatusCode};
 
 use super::error::ApiError;
-use super::file_body::FileBody;
 use super::range::{self, ByteRange};
 use super::reply::{Body, Freshness, Reply};
+use crate::blob::file_body::FileBody;
 use crate::blob::{Blob, Content};
 use crate::digest::Digest;
 use crate::registry::{Found, RegistryError};

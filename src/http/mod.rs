@@ -6,7 +6,6 @@ mod blobs;
 mod delivery;
 mod dispatch;
 mod error;
-mod file_body;
 mod guard;
 mod health;
 mod lists;

@@ -9,7 +9,7 @@ use http::{HeaderMap, Response, StatusCode};
 use http_body::{Frame, SizeHint};
 use tokio::sync::mpsc;
 
-use super::file_body::FileBody;
+use crate::blob::file_body::FileBody;
 
 /// Who may keep an answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

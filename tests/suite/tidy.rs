@@ -148,7 +148,7 @@ const FENCES: &[(&str, &[&str])] = &[
     ("ruff_python_parser", &["package/python/"]),
     ("ruff_text_size", &["package/python/"]),
     ("rusqlite", &["meta/sqlite/"]),
-    ("rustix", &["http/file_body.rs", "cli/serve.rs", "package/pack/", "staging.rs"]),
+    ("rustix", &["blob/file_body.rs", "cli/serve.rs", "package/pack/", "staging.rs"]),
     ("rustls", &["meta/postgres/"]),
     ("rustls_platform_verifier", &["meta/postgres/"]),
     ("sd_notify", &["cli/serve.rs"]),

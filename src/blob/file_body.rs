@@ -1,4 +1,4 @@
-//! A body read from an open file: straight from the page cache when it is there, on a blocking thread when not.
+//! An open file in pieces, for the body of a message: straight from the page cache when it is there, on a blocking thread when not.
 
 use std::fs::File;
 use std::io::{self, IoSliceMut};
@@ -11,7 +11,7 @@ use bytes::{Bytes, BytesMut};
 use rustix::io::{Errno, ReadWriteFlags, preadv2};
 use tokio::task::{JoinHandle, spawn_blocking};
 
-use crate::blob::filling::{FillError, Filling};
+use super::filling::{FillError, Filling};
 
 /// Bytes of one read. Larger steps cost memory for each connection, smaller ones cost system calls.
 const STEP: u64 = 128 * 1024;
