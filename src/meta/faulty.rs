@@ -86,6 +86,8 @@ pass_through! { MetaStore:
     fn manifest(repository: &RepositoryName, digest: &Digest) -> Option<ManifestRecord>;
     fn tag(repository: &RepositoryName, tag: &Tag) -> Option<ManifestRecord>;
     fn holder(sha256: &Sha256, scope: &ReadScope) -> Option<Holder>;
+    fn digests(after: Option<Sha256>, limit: usize) -> Vec<(Sha256, u64)>;
+    fn hot_digests(after: Option<Sha256>, limit: usize) -> Vec<(Sha256, u64)>;
     fn check_manifest(new: &NewManifest) -> PutManifest;
     fn put_manifest(new: NewManifest) -> PutManifest;
     fn delete_manifest(repository: &RepositoryName, digest: &Digest, actor: &Actor) -> bool;

@@ -67,6 +67,10 @@ pub use self::tag_writes::{
 /// 11. A revoked token is gone for every read that begins later, and so are the grants on a deleted organisation.
 ///     Every such change, and every other of an organisation that is there, raises the access version.
 /// 12. Every change tells the audit log about itself in its own transaction; the log only grows.
+/// 18. (13 to 17 are those of [`PluginStore`].) A digest that some repository has, as a blob or as a manifest, is
+///     listed once. Hot are those that a tag points to, and what these manifests refer to, over indexes too;
+///     what no repository has any more is in no list. What was there before a list began and is there after it
+///     ended is in it.
 #[async_trait]
 pub trait MetaStore: PluginStore {
     /// Answers when the store can answer.
@@ -118,6 +122,14 @@ pub trait MetaStore: PluginStore {
 
     /// Some repository in the scope that has these bytes, as a blob or as a manifest.
     async fn holder(&self, sha256: &Sha256, scope: &ReadScope) -> Result<Option<Holder>, MetaError>;
+
+    /// Digests that some repository has, with their sizes, at most `limit` of them; fewer only at the end.
+    async fn digests(&self, after: Option<Sha256>, limit: usize) -> Result<Vec<(Sha256, u64)>, MetaError>;
+
+    /// Those of them that a tag leads to: what a node has to have to serve every tag. It takes its time, as it
+    /// looks at all digests in between, a bounded number of them at once.
+    async fn hot_digests(&self, after: Option<Sha256>, limit: usize)
+    -> Result<Vec<(Sha256, u64)>, MetaError>;
 
     /// What [`MetaStore::put_manifest`] would answer now. That answer is the one that counts; this one is for
     /// refusing before any bytes are stored.

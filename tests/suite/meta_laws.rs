@@ -343,6 +343,121 @@ async fn law_8_sessions_stay_until_they_end(fixture: Fixture) {
     assert!(store.upload(kept).await.unwrap().is_none());
 }
 
+/// Pages of two, one after the other, to the end.
+async fn all_digests(store: &dyn MetaStore, hot: bool) -> Vec<(Sha256, u64)> {
+    let mut all: Vec<(Sha256, u64)> = Vec::new();
+    loop {
+        let after = all.last().map(|(digest, _)| *digest);
+        let page = match hot {
+            true => store.hot_digests(after, 2).await.unwrap(),
+            false => store.digests(after, 2).await.unwrap(),
+        };
+        all.extend_from_slice(&page);
+        if page.len() < 2 {
+            return all;
+        }
+    }
+}
+
+fn in_order(digests: &[(u32, u64)]) -> Vec<(Sha256, u64)> {
+    let mut all: Vec<_> = digests.iter().map(|(seed, size)| (self::digests(*seed).sha256, *size)).collect();
+    all.sort();
+    all
+}
+
+async fn law_18_every_digest_is_listed_once(fixture: Fixture) {
+    let store = &fixture.store;
+    assert!(store.digests(None, 10).await.unwrap().is_empty());
+    for seed in 1..=6 {
+        for name in ["a/b", "a/c", "b/x"] {
+            store.link_blob(&repository(name), blob(seed), None, &actor()).await.unwrap().unwrap();
+        }
+    }
+    // A manifest that is a blob elsewhere, as clients that mirror do.
+    store
+        .link_blob(&repository("c/d"), BlobRecord { size: 100, ..blob(7) }, None, &actor())
+        .await
+        .unwrap()
+        .unwrap();
+    pushed(&**store, "a/b", 7, &[]).await;
+    pushed(&**store, "x/y", 8, &["v1"]).await;
+    let blobs = [(1, 1), (2, 2), (3, 3), (4, 4), (5, 5), (6, 6)];
+    let expected = in_order(&[&blobs[..], &[(7, 100), (8, 100)]].concat());
+    assert_eq!(all_digests(&**store, false).await, expected);
+    assert!(store.digests(None, 0).await.unwrap().is_empty());
+
+    let absent = digests(999).sha256;
+    let behind: Vec<_> = expected.iter().copied().filter(|(digest, _)| *digest > absent).collect();
+    assert_eq!(store.digests(Some(absent), 100).await.unwrap(), behind, "`after` need not exist");
+    store.unlink_blob(&repository("a/b"), &digests(1).sha256.into(), &actor()).await.unwrap();
+    assert_eq!(all_digests(&**store, false).await, expected, "other repositories have it");
+    for name in ["a/c", "b/x"] {
+        store.unlink_blob(&repository(name), &digests(1).sha256.into(), &actor()).await.unwrap();
+    }
+    let left = in_order(&[&blobs[1..], &[(7, 100), (8, 100)]].concat());
+    assert_eq!(all_digests(&**store, false).await, left);
+}
+
+async fn law_18_hot_is_what_a_tag_leads_to(fixture: Fixture) {
+    let store = &fixture.store;
+    for seed in 1..=6 {
+        store.link_blob(&repository("a/b"), blob(seed), None, &actor()).await.unwrap().unwrap();
+        store.link_blob(&repository("a/c"), blob(seed), None, &actor()).await.unwrap().unwrap();
+    }
+    let index = |seed: u32, of: u32, tags: &[&str]| {
+        let mut index = manifest("a/b", seed, &[], tags);
+        index.manifest.references = vec![ManifestReference {
+            digest: digests(of).sha256.into(),
+            size: 100,
+            target: Target::Manifest,
+        }];
+        index
+    };
+    for new in [
+        manifest("a/b", 10, &[1, 2], &["tagged"]),
+        manifest("a/b", 11, &[2, 3], &[]),
+        // An index of an index of a manifest with blobs 4 and 5.
+        manifest("a/b", 12, &[4, 5], &[]),
+        index(13, 12, &[]),
+        index(14, 13, &["deep"]),
+        // The same names elsewhere lead nowhere.
+        manifest("a/c", 15, &[6], &[]),
+    ] {
+        assert_eq!(store.put_manifest(new).await.unwrap(), PutManifest::Stored);
+    }
+    let hot = in_order(&[(1, 1), (2, 2), (4, 4), (5, 5), (10, 100), (12, 100), (13, 100), (14, 100)]);
+    assert_eq!(all_digests(&**store, true).await, hot);
+    assert_eq!(store.hot_digests(None, 100).await.unwrap(), hot);
+    assert!(store.hot_digests(None, 0).await.unwrap().is_empty());
+
+    assert!(store.delete_tag(&repository("a/b"), &tag("deep"), &actor()).await.unwrap());
+    assert_eq!(all_digests(&**store, true).await, in_order(&[(1, 1), (2, 2), (10, 100)]));
+    // A blob whose link is gone is not there to be fetched, though the manifest still names it.
+    for name in ["a/b", "a/c"] {
+        store.unlink_blob(&repository(name), &digests(1).sha256.into(), &actor()).await.unwrap();
+    }
+    assert_eq!(all_digests(&**store, true).await, in_order(&[(2, 2), (10, 100)]));
+}
+
+/// More cold digests than one look takes up lie between two hot ones.
+async fn law_18_hot_ones_are_found_among_many(fixture: Fixture) {
+    let store = &fixture.store;
+    let mut links = tokio::task::JoinSet::new();
+    for seed in 0..2500 {
+        let store = Arc::clone(store);
+        links.spawn(async move { store.link_blob(&repository("a/b"), blob(seed), None, &actor()).await });
+    }
+    assert!(links.join_all().await.into_iter().all(|linked| linked.unwrap().is_ok()));
+    let order = in_order(&(0..2500).map(|seed| (seed, u64::from(seed))).collect::<Vec<_>>());
+    assert_eq!(store.digests(None, 10_000).await.unwrap(), order);
+    let [(_, first), .., (_, last)] = order[..] else { panic!("{}", order.len()) };
+    let ends = [first, last].map(|seed| u32::try_from(seed).unwrap());
+    let new = manifest("a/b", 5000, &ends, &["v1"]);
+    assert_eq!(store.put_manifest(new).await.unwrap(), PutManifest::Stored);
+    let hot = in_order(&[(ends[0], first), (ends[1], last), (5000, 100)]);
+    assert_eq!(all_digests(&**store, true).await, hot);
+}
+
 async fn sha512_stands_beside_sha256(fixture: Fixture) {
     let store = &fixture.store;
     let mut record = blob(1);
@@ -404,6 +519,9 @@ laws! {
         law_7_lists_are_in_byte_order,
         law_7_referrers_come_in_pages,
         law_8_sessions_stay_until_they_end,
+        law_18_every_digest_is_listed_once,
+        law_18_hot_is_what_a_tag_leads_to,
+        law_18_hot_ones_are_found_among_many,
         sha512_stands_beside_sha256,
         keys_have_one_current_one;
 }

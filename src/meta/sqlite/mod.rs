@@ -4,6 +4,7 @@ mod api_tokens;
 mod audit;
 mod blobs;
 mod blocks;
+mod digests;
 mod enablements;
 mod events;
 mod keys;
@@ -298,6 +299,27 @@ impl MetaStore for SqliteMeta {
     async fn holder(&self, sha256: &Sha256, scope: &ReadScope) -> Result<Option<Holder>, MetaError> {
         let (sha256, scope) = (*sha256, scope.clone());
         self.read(move |db| repositories::holder(db, &sha256, &scope)).await
+    }
+
+    async fn digests(&self, after: Option<Sha256>, limit: usize) -> Result<Vec<(Sha256, u64)>, MetaError> {
+        self.read(move |db| digests::list(db, after, limit)).await
+    }
+
+    async fn hot_digests(
+        &self,
+        after: Option<Sha256>,
+        limit: usize,
+    ) -> Result<Vec<(Sha256, u64)>, MetaError> {
+        let (mut hot, mut after) = (Vec::new(), after);
+        loop {
+            let wanted = limit - hot.len();
+            let look = self.read(move |db| digests::list_hot(db, after, wanted)).await?;
+            hot.extend(look.digests);
+            if hot.len() == limit || look.seen.is_none() {
+                return Ok(hot);
+            }
+            after = look.seen;
+        }
     }
 
     async fn check_manifest(&self, new: &NewManifest) -> Result<PutManifest, MetaError> {

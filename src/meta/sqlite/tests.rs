@@ -1,8 +1,8 @@
-//! Plans of the statements about plugins: what is asked often finds its rows by an index, and is not sorted.
+//! Plans of statements: what is asked often finds its rows by an index, and is not sorted.
 
 use rusqlite::Connection;
 
-use super::{MIGRATIONS, blocks, plugin_lists, plugin_versions};
+use super::{MIGRATIONS, blocks, digests, plugin_lists, plugin_versions};
 use crate::access::CatalogScope;
 use crate::meta::PluginQuery;
 
@@ -13,12 +13,63 @@ fn plan(database: &Connection, statement: &str) -> Vec<String> {
     rows.map(Result::unwrap).collect()
 }
 
-#[test]
-fn statements_about_plugins_have_their_index() {
+fn empty_database() -> Connection {
     let database = Connection::open_in_memory().unwrap();
     for step in MIGRATIONS {
         database.execute_batch(step.sql).unwrap();
     }
+    database
+}
+
+/// A list of digests goes from one to the next, and what tells whether one is hot starts at that digest.
+#[test]
+fn lists_of_digests_have_their_index() {
+    let database = empty_database();
+    for (statement, indexes) in [
+        (digests::NEXT_BLOB, &["blob_links USING INDEX blob_links_by_sha256 (sha256>?)"][..]),
+        (digests::NEXT_MANIFEST, &["manifests USING INDEX manifests_by_sha256 (sha256>?)"]),
+        (
+            digests::IS_TAGGED,
+            &[
+                "m USING COVERING INDEX manifests_by_sha256 (sha256=?)",
+                "t USING COVERING INDEX tags_by_manifest (repository=? AND manifest=?)",
+            ],
+        ),
+        (
+            digests::IS_REFERRED_TO,
+            &[
+                "blob_links USING COVERING INDEX blob_links_by_sha256 (sha256=?)",
+                "manifests USING COVERING INDEX manifests_by_sha256 (sha256=?)",
+                "r USING COVERING INDEX manifest_references_by_target (repository=? AND target=?)",
+                "t USING COVERING INDEX tags_by_manifest (repository=? AND manifest=?)",
+            ],
+        ),
+        (
+            digests::IS_REACHED,
+            &[
+                "blob_links USING COVERING INDEX blob_links_by_sha256 (sha256=?)",
+                "manifests USING COVERING INDEX manifests_by_sha256 (sha256=?)",
+                "r USING COVERING INDEX manifest_references_by_target (repository=? AND target=?)",
+                "t USING COVERING INDEX tags_by_manifest (repository=? AND manifest=?)",
+            ],
+        ),
+    ] {
+        let plan = plan(&database, statement);
+        for index in indexes {
+            assert!(plan.contains(&format!("SEARCH {index}")), "{index}: {statement}\n{plan:#?}");
+        }
+        // The only things gone through are what the statement itself has found.
+        let scans = plan.iter().filter(|step| step.starts_with("SCAN"));
+        let strange: Vec<_> =
+            scans.filter(|step| !["SCAN holding", "SCAN above"].contains(&step.as_str())).collect();
+        assert!(strange.is_empty(), "{statement}\n{plan:#?}");
+        assert!(!plan.iter().any(|step| step.contains("FOR ORDER BY")), "{statement}\n{plan:#?}");
+    }
+}
+
+#[test]
+fn statements_about_plugins_have_their_index() {
+    let database = empty_database();
     let all = PluginQuery { limit: 9, ..PluginQuery::default() };
     let after = || Some(("com.acme.tool".to_owned(), "system".to_owned()));
     let list = |query: PluginQuery| plugin_lists::statement(&query, &CatalogScope::whole("a")).text;
