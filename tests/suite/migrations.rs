@@ -263,9 +263,36 @@ fn released_steps_are_never_changed() {
             include_str!("../../migrations/sqlite/0002_access.sql"),
             "0adf8f4781992657be7a2191b5764b85adc2ed9b4aaf9f56b5581de6828ba6f2",
         ),
+        (
+            include_str!("../../migrations/sqlite/0003_plugins.sql"),
+            "0f211f2a104e399870e838b18fbf645a6b7079b3e066c50f978e7b44806cad76",
+        ),
     ] {
         assert_eq!(Sha256::of(step.as_bytes()).hex(), released, "add a step in place of changing one");
     }
+}
+
+/// Steps of a newer program are no obstacle as long as that one said so, and neither is a rollback to this one.
+#[tokio::test]
+async fn sqlite_goes_on_beside_newer_programs() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("quire.db");
+    let open = || SqliteMeta::open(&path, SqliteCounters::noop());
+    drop(open().await.expect("a store"));
+    let later = Connection::open(&path).expect("a database");
+    let add = |version: i64, oldest: &str| {
+        later
+            .execute("INSERT INTO schema_migrations VALUES (?1, 'later', 'hash', 0)", (version,))
+            .and_then(|_| later.execute("INSERT INTO schema_programs VALUES (?1, ?2)", (version, oldest)))
+            .expect("rows")
+    };
+    add(900, env!("CARGO_PKG_VERSION"));
+    open().await.expect("a store that a newer program expanded").probe().await.expect("an answer");
+    add(901, "77.0.1");
+    add(902, "77.0.0");
+    let error = open().await.err().expect("a refusal").to_string();
+    assert!(error.contains("(step 901) for quire 77.0.1"), "{error}");
+    assert!(error.contains("use 77.0.1 or newer"), "{error}");
 }
 
 /// Each catalog is counted in one pass over the links, however many catalogs there are.

@@ -9,6 +9,7 @@ mod enablements;
 mod events;
 mod keys;
 mod manifests;
+mod migrations;
 mod organisations;
 mod plugin_lists;
 mod plugin_store;
@@ -28,7 +29,7 @@ use std::fs::OpenOptions;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use metrics::Counter;
@@ -37,9 +38,9 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::spawn_blocking;
 use uuid::Uuid;
 
-use self::rows::{damaged, millis};
+use self::rows::damaged;
 use self::writer::Writer;
-use super::migrate::{self, Applied, Migration};
+use super::migrate::Schema;
 use super::{
     AuditEntry, AuditRecord, BlobRecord, CatalogRefusal, CreateToken, DeleteOrganisation, Event, Holder,
     ImmutableTags, KeyRecord, ManifestRecord, MetaError, MetaStore, MountBlob, MountSource, NewManifest,
@@ -50,20 +51,6 @@ use crate::access::{Actor, ReadScope};
 use crate::digest::{Digest, Sha256};
 use crate::name::{RepositoryName, Tag};
 use crate::staging::Checkpoint;
-
-const MIGRATIONS: &[Migration] = &[
-    Migration {
-        version: 1,
-        name: "registry",
-        sql: include_str!("../../../migrations/sqlite/0001_registry.sql"),
-    },
-    Migration { version: 2, name: "access", sql: include_str!("../../../migrations/sqlite/0002_access.sql") },
-    Migration {
-        version: 3,
-        name: "plugins",
-        sql: include_str!("../../../migrations/sqlite/0003_plugins.sql"),
-    },
-];
 
 /// Connections that read at the same time.
 const READERS: usize = 4;
@@ -131,6 +118,14 @@ impl SqliteMeta {
         Ok(Self { writer, readers: Readers::of(reading), poller, counters })
     }
 
+    /// How the schema of a database file stands to this program. Changes nothing, also where no file is.
+    pub async fn schema(path: &Path) -> Result<Schema, MetaError> {
+        let path = path.to_owned();
+        spawn_blocking(move || migrations::look(&path))
+            .await
+            .map_err(|error| MetaError::Broken(error.to_string()))?
+    }
+
     async fn read<T: Send + 'static>(
         &self,
         work: impl FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
@@ -174,7 +169,7 @@ fn connect(path: &PathBuf) -> Result<(Connection, Vec<Connection>), MetaError> {
     private.map_err(|error| MetaError::Broken(format!("{}: {error}", path.display())))?;
     let mut writing = Connection::open(path).map_err(broken)?;
     set_up(&writing).map_err(broken)?;
-    migrate(&mut writing)?;
+    migrations::run(&mut writing)?;
     let mut reading = Vec::with_capacity(READERS);
     for _ in 0..=READERS {
         let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
@@ -195,39 +190,6 @@ fn set_up(connection: &Connection) -> rusqlite::Result<()> {
     })?;
     connection.pragma_update(None, "synchronous", "FULL")?;
     connection.pragma_update(None, "foreign_keys", true)
-}
-
-fn migrate(connection: &mut Connection) -> Result<(), MetaError> {
-    let transaction =
-        connection.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate).map_err(broken)?;
-    transaction
-        .execute_batch(
-            "CREATE TABLE IF NOT EXISTS schema_migrations (
-                 version INTEGER NOT NULL PRIMARY KEY, name TEXT NOT NULL,
-                 sha256 TEXT NOT NULL, applied_at INTEGER NOT NULL) STRICT",
-        )
-        .map_err(broken)?;
-    let applied = applied(&transaction).map_err(broken)?;
-    for step in
-        migrate::pending(MIGRATIONS, &applied).map_err(|error| MetaError::Broken(error.to_string()))?
-    {
-        tracing::info!(version = step.version, name = step.name, "migrating the database");
-        transaction.execute_batch(step.sql).map_err(broken)?;
-        transaction
-            .execute(
-                "INSERT INTO schema_migrations VALUES (?1, ?2, ?3, ?4)",
-                (step.version, step.name, step.sha256().hex(), millis(SystemTime::now())),
-            )
-            .map_err(broken)?;
-    }
-    transaction.commit().map_err(broken)
-}
-
-fn applied(connection: &Connection) -> rusqlite::Result<Vec<Applied>> {
-    let mut statement =
-        connection.prepare("SELECT version, sha256 FROM schema_migrations ORDER BY version")?;
-    let rows = statement.query_map((), |row| Ok(Applied { version: row.get(0)?, sha256: row.get(1)? }))?;
-    rows.collect()
 }
 
 #[async_trait]

@@ -2,7 +2,8 @@
 
 use rusqlite::Connection;
 
-use super::{MIGRATIONS, blocks, digests, plugin_lists, plugin_versions};
+use super::migrations::MIGRATIONS;
+use super::{blocks, digests, plugin_lists, plugin_versions};
 use crate::access::CatalogScope;
 use crate::meta::PluginQuery;
 
