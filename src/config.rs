@@ -109,6 +109,45 @@ pub const SETTINGS: &[Setting] = &[
         "The largest package of a plugin that may be uploaded or pushed.",
     ),
     setting("max_blob_bytes", "BYTES", Some("10737418240"), "The largest blob that may be pushed."),
+    setting(
+        "s3_bucket",
+        "BUCKET",
+        None,
+        "The S3 bucket that keeps every blob; without it, blobs are in the data folder alone.",
+    ),
+    setting("s3_endpoint", "URL", None, "Where S3 is; without it, AWS."),
+    setting(
+        "s3_region",
+        "REGION",
+        None,
+        "The region of the bucket; without it, that of the AWS configuration, else us-east-1.",
+    ),
+    setting("s3_prefix", "TEXT", Some(""), "What all keys in the bucket begin with, such as `quire/`."),
+    setting(
+        "s3_mode",
+        "auto|required|async",
+        Some("auto"),
+        "When a push is acknowledged: once it is in S3 (required), or before (async); auto is required, and goes without S3 where its credentials are missing or refused.",
+    ),
+    setting(
+        "s3_path_style",
+        "true|false",
+        None,
+        "Whether the bucket is in the path of URLs and not in the host name; without it, only with an s3_endpoint.",
+    ),
+    setting(
+        "s3_checksums",
+        "when_supported|when_required",
+        Some("when_supported"),
+        "Whether to send the SHA-256 of each body as a checksum if S3 takes one, or never.",
+    ),
+    setting("s3_connect_timeout", "SECONDS", Some("3"), "How long a connection to S3 may take to be made."),
+    setting(
+        "s3_timeout",
+        "SECONDS",
+        Some("10"),
+        "How long a request to S3 may make no progress before it is tried again.",
+    ),
     setting("cache_bytes", "BYTES", Some("67108864"), "Memory for manifests and small blobs."),
     setting(
         "upload_expiry",
@@ -333,6 +372,46 @@ impl FromStr for LogFormat {
     }
 }
 
+/// When a push is acknowledged where there is an S3 bucket.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum S3Mode {
+    /// As [`S3Mode::Required`], but without S3 where its credentials are missing or refused at the start.
+    Auto,
+    /// When the bucket has it.
+    Required,
+    /// When this node has it; the bucket gets it later.
+    Async,
+}
+
+impl FromStr for S3Mode {
+    type Err = ();
+
+    fn from_str(text: &str) -> Result<Self, ()> {
+        match text {
+            "auto" => Ok(Self::Auto),
+            "required" => Ok(Self::Required),
+            "async" => Ok(Self::Async),
+            _ => Err(()),
+        }
+    }
+}
+
+/// The settings of S3.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct S3Config {
+    pub bucket: String,
+    /// Scheme and authority, without a slash at the end; `None`: AWS.
+    pub endpoint: Option<String>,
+    pub region: Option<String>,
+    pub prefix: String,
+    pub mode: S3Mode,
+    pub path_style: Option<bool>,
+    /// Send checksums, if S3 takes them.
+    pub checksums: bool,
+    pub connect_timeout: Duration,
+    pub timeout: Duration,
+}
+
 /// Every setting with its type. It holds secrets, so it cannot be printed.
 #[derive(Clone)]
 pub struct Config {
@@ -351,6 +430,8 @@ pub struct Config {
     pub read_only: bool,
     pub max_plugin_upload_bytes: u64,
     pub max_blob_bytes: u64,
+    /// `None`: blobs are in the data folder alone.
+    pub s3: Option<S3Config>,
     pub cache_bytes: u64,
     pub upload_expiry: Duration,
     pub drain_timeout: Duration,
@@ -384,12 +465,51 @@ impl Resolution {
             read_only: self.required("read_only", "true or false")?,
             max_plugin_upload_bytes: self.required("max_plugin_upload_bytes", "a number of bytes")?,
             max_blob_bytes: self.required("max_blob_bytes", "a number of bytes")?,
+            s3: self.s3()?,
             cache_bytes: self.required("cache_bytes", "a number of bytes")?,
             upload_expiry: Duration::from_secs(self.required("upload_expiry", "a number of seconds")?),
             drain_timeout: Duration::from_secs(self.required("drain_timeout", "a number of seconds")?),
             log: self.required("log", "a filter")?,
             log_format: self.required("log_format", "text or json")?,
         })
+    }
+
+    /// Values are checked also where there is no bucket yet.
+    fn s3(&self) -> Result<Option<S3Config>, ConfigError> {
+        let word = |text: &str| {
+            (!text.is_empty() && text.bytes().all(|byte| byte.is_ascii_graphic())).then(|| text.to_owned())
+        };
+        let checksums = |text: &str| match text {
+            "when_supported" => Some(true),
+            "when_required" => Some(false),
+            _ => None,
+        };
+        let prefix = |text: &str| {
+            let plain = text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_./".contains(&byte));
+            let odd = text.starts_with('/') || text.contains("//") || text.contains("..");
+            (plain && !odd && text.len() <= 200).then(|| text.to_owned())
+        };
+        let seconds = |name| {
+            let seconds: NonZeroU32 = self.required(name, "a number of seconds above 0")?;
+            Ok::<_, ConfigError>(Duration::from_secs(seconds.get().into()))
+        };
+        let config = S3Config {
+            bucket: String::new(),
+            endpoint: self.checked("s3_endpoint", "http(s)://host[:port] without a path", public_url)?,
+            region: self.checked("s3_region", "a region", word)?,
+            prefix: self
+                .checked("s3_prefix", "letters, digits, `-_.` and single slashes, none at its start", prefix)?
+                .unwrap_or_default(),
+            mode: self.required("s3_mode", "auto, required or async")?,
+            path_style: self.checked("s3_path_style", "true or false", |text| text.parse().ok())?,
+            checksums: self
+                .checked("s3_checksums", "when_supported or when_required", checksums)?
+                .unwrap_or(true),
+            connect_timeout: seconds("s3_connect_timeout")?,
+            timeout: seconds("s3_timeout")?,
+        };
+        let bucket = self.checked("s3_bucket", "the name of a bucket", word)?;
+        Ok(bucket.map(|bucket| S3Config { bucket, ..config }))
     }
 
     fn required<T: FromStr>(&self, name: &'static str, expected: &str) -> Result<T, ConfigError> {
@@ -473,6 +593,16 @@ mod tests {
     }
 
     #[test]
+    fn a_bucket_is_all_that_s3_takes() {
+        let config = |pairs| resolve(&BTreeMap::new(), &environment(pairs)).unwrap().config().unwrap();
+        assert_eq!(config(&[("QUIRE_S3_REGION", "eu-west-1")]).s3, None);
+        let s3 = config(&[("QUIRE_S3_BUCKET", "artifacts")]).s3.unwrap();
+        assert_eq!((s3.bucket.as_str(), s3.prefix.as_str(), s3.mode), ("artifacts", "", S3Mode::Auto));
+        assert!(s3.checksums && s3.endpoint.is_none() && s3.path_style.is_none());
+        assert_eq!(s3.timeout, Duration::from_secs(10));
+    }
+
+    #[test]
     fn an_unknown_key_is_an_error_with_a_suggestion() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("quire.toml");
@@ -512,6 +642,12 @@ mod tests {
             ("QUIRE_PUBLIC_URL", "host"),
             ("QUIRE_LOG_FORMAT", "xml"),
             ("QUIRE_CALLER_RATE", "0"),
+            ("QUIRE_S3_ENDPOINT", "minio:9000"),
+            ("QUIRE_S3_MODE", "on"),
+            ("QUIRE_S3_PREFIX", "/quire"),
+            ("QUIRE_S3_PATH_STYLE", "yes"),
+            ("QUIRE_S3_CHECKSUMS", "never"),
+            ("QUIRE_S3_TIMEOUT", "0"),
         ] {
             let resolution = resolve(&BTreeMap::new(), &environment(&[(variable, value)])).unwrap();
             let message = resolution.config().err().unwrap().to_string();

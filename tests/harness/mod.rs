@@ -4,6 +4,8 @@
 
 pub mod package;
 pub mod plugin_api;
+#[cfg(feature = "s3")]
+pub mod seaweed;
 
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Read, Write};

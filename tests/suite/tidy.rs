@@ -107,8 +107,11 @@ const FENCES: &[(&str, &[&str])] = &[
     ("anyhow", &["main.rs"]),
     ("async_trait", &["blob/", "meta/", "staging.rs", "http/request_body.rs", "http/multipart/"]),
     ("aws_config", &["blob/s3/"]),
+    ("aws_credential_types", &["blob/s3/"]),
     ("aws_lc_rs", &["token/"]),
+    ("aws_runtime", &["blob/s3/"]),
     ("aws_sdk_s3", &["blob/s3/"]),
+    ("aws_smithy_http_client", &["blob/s3/"]),
     ("aws_smithy_runtime_api", &["blob/s3/"]),
     ("aws_smithy_types", &["blob/s3/"]),
     ("base64", &["token/", "client/auth_file.rs", "issuers/", "http/"]),
@@ -124,7 +127,7 @@ const FENCES: &[(&str, &[&str])] = &[
     ("flate2", &["package/structure/"]),
     ("governor", &["http/rates.rs"]),
     ("http", &["http/", "config.rs"]),
-    ("http_body", &["client/upload.rs", "http/"]),
+    ("http_body", &["blob/s3/", "client/upload.rs", "http/"]),
     ("http_body_util", &["http/"]),
     ("hyper", &["http/"]),
     ("hyper_util", &["http/"]),
@@ -136,7 +139,17 @@ const FENCES: &[(&str, &[&str])] = &[
     ("jiff", &["http/"]),
     ("jsonwebtoken", &["token/", "issuers/"]),
     ("memchr", &["http/multipart/"]),
-    ("metrics", &["telemetry.rs", "blob/local.rs", "http/serve.rs", "meta/sqlite/mod.rs", "registry/mod.rs"]),
+    (
+        "metrics",
+        &[
+            "telemetry.rs",
+            "blob/local.rs",
+            "blob/s3/",
+            "http/serve.rs",
+            "meta/sqlite/mod.rs",
+            "registry/mod.rs",
+        ],
+    ),
     ("metrics_exporter_prometheus", &["telemetry.rs"]),
     ("miniz_oxide", &["package/pack/"]),
     ("moka", &["callers/", "http/api/kept.rs", "registry/"]),
@@ -212,7 +225,7 @@ const FENCES: &[(&str, &[&str])] = &[
     ("toml", &["config.rs", "issuers/config.rs"]),
     ("tracing", &[""]),
     ("tracing_subscriber", &["telemetry.rs"]),
-    ("uuid", &["blob/local.rs", "callers/", "http/", "meta/", "registry/", "staging.rs"]),
+    ("uuid", &["blob/local.rs", "blob/s3/", "callers/", "http/", "meta/", "registry/", "staging.rs"]),
 ];
 
 /// Source files below a folder, with their path inside of it.
