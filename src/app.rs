@@ -11,6 +11,7 @@ use std::time::{Duration, SystemTime};
 use thiserror::Error;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
+use uuid::Uuid;
 
 use crate::access::Policy;
 
@@ -20,13 +21,15 @@ use crate::callers::Callers;
 use crate::config::Config;
 use crate::digest;
 use crate::http::route::RouteKind;
-use crate::http::{KeptAnswers, RateLimits, Server, serve};
+use crate::http::{Forwarder, KeptAnswers, RateLimits, Server, serve};
 use crate::issuers::{Issuers, IssuersError};
 use crate::meta::sqlite::SqliteMeta;
-use crate::meta::{AccessChanges, KeyRecord, MetaError, MetaStore};
-use crate::registry::{Limits, Registry};
+use crate::meta::{AccessChanges, KeyRecord, MetaError, MetaStore, Node};
+use crate::node_id;
+use crate::registry::{Here, Limits, Registry};
 use crate::staging::Staging;
 use crate::telemetry::Telemetry;
+use crate::token::node::NodeKey;
 use crate::token::{
     AdminToken, SigningKey, TOKEN_LIFE, TokenError, Tokens, VerifyingKey, load_or_make_admin_token,
 };
@@ -54,6 +57,8 @@ pub enum StartError {
     Token(#[from] TokenError),
     #[error(transparent)]
     Issuers(#[from] IssuersError),
+    #[error("no client for other nodes: {0}")]
+    Forwarder(String),
     #[error("cannot listen on {address}: {error}")]
     Listen { address: SocketAddr, error: io::Error },
 }
@@ -98,6 +103,8 @@ impl App {
             None => load_or_make_admin_token(&admin_token_path).map_err(in_folder(&admin_token_path))?,
         };
         let tokens = token_keys(&meta, config.token_key.as_deref()).await?;
+        let node = announce(&meta, config).await?;
+        let forwarder = Forwarder::new(node.id, node_key(&meta).await?);
         let limits = Limits {
             max_blob_bytes: config.max_blob_bytes,
             max_plugin_bytes: config.max_plugin_upload_bytes,
@@ -121,7 +128,8 @@ impl App {
             config.failed_logins,
         );
         let counters = telemetry.cache.clone();
-        let registry = Registry::new(blobs, meta, staging, policy, limits, changes, counters);
+        let here = Here { node, staging };
+        let registry = Registry::new(blobs, meta, here, policy, limits, changes, counters);
         let since_1970 = started.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
         let server = Arc::new(Server {
             registry: Arc::new(registry),
@@ -129,6 +137,7 @@ impl App {
             rates: RateLimits::new(config.caller_rate, config.address_rate),
             telemetry,
             kept: KeptAnswers::default(),
+            forwarder: forwarder.map_err(StartError::Forwarder)?,
             public_url: config.public_url.clone(),
             read_only: config.read_only,
             stopping: false.into(),
@@ -243,6 +252,26 @@ async fn token_keys(meta: &dyn MetaStore, given: Option<&str>) -> Result<Tokens,
         .map(|key| VerifyingKey { id: key.id.clone(), public: key.public.clone() })
         .collect();
     Ok(Tokens::new(signing, &earlier))
+}
+
+/// Tells other nodes where this one is, as which it may have been here before.
+async fn announce(meta: &dyn MetaStore, config: &Config) -> Result<Node, StartError> {
+    let path = config.data.join("node");
+    let id = node_id::load_or_make(&path).map_err(in_folder(&path))?;
+    let node = Node { id, run: Uuid::now_v7(), url: config.node_url.clone() };
+    meta.announce_node(&node).await?;
+    Ok(node)
+}
+
+/// The key by which nodes know each other: the one kept, or a new one.
+async fn node_key(meta: &dyn MetaStore) -> Result<NodeKey, StartError> {
+    const PURPOSE: &str = "node";
+    let bytes = NodeKey::generate()?;
+    let id = Uuid::now_v7().to_string();
+    let candidate = KeyRecord { id, public: Vec::new(), private: Some(bytes), retired: None };
+    let kept = meta.ensure_key(PURPOSE, candidate, false).await?;
+    let current = kept.into_iter().find(|key| key.retired.is_none()).and_then(|key| key.private);
+    Ok(NodeKey::new(&current.ok_or_else(|| MetaError::Broken("no key of the nodes is kept".into()))?))
 }
 
 /// Keeps the memory of the metrics small.

@@ -72,6 +72,12 @@ pub const SETTINGS: &[Setting] = &[
         "How clients reach this server; without it, the Host of each request.",
     ),
     setting(
+        "node_url",
+        "URL",
+        None,
+        "How other replicas of the same registry reach this one; needed when there are several.",
+    ),
+    setting(
         "issuers",
         "FILE",
         None,
@@ -422,6 +428,8 @@ pub struct Config {
     pub anonymous_pull: AnonymousPull,
     /// Scheme and authority, without a slash at the end.
     pub public_url: Option<String>,
+    /// Scheme and authority, without a slash at the end.
+    pub node_url: Option<String>,
     pub issuers: Option<PathBuf>,
     pub auth_grace: Duration,
     pub caller_rate: Option<NonZeroU32>,
@@ -454,6 +462,7 @@ impl Resolution {
             })?,
             anonymous_pull: self.required("anonymous_pull", "none, system or all")?,
             public_url: self.checked("public_url", "http(s)://host[:port] without a path", public_url)?,
+            node_url: self.checked("node_url", "http(s)://host[:port] without a path", public_url)?,
             issuers: self.checked("issuers", "a file", |path| Some(PathBuf::from(path)))?,
             // With less than the time between two polls, nobody would ever be known.
             auth_grace: Duration::from_secs(

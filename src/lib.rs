@@ -19,6 +19,7 @@ pub mod manifest;
 pub mod media_type;
 pub mod meta;
 pub mod name;
+pub mod node_id;
 pub mod package;
 pub mod registry;
 pub mod staging;

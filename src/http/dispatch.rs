@@ -17,6 +17,7 @@ use super::api::plugins::Desk;
 use super::api::{audit, blocks, openapi, organisations, tags, tokens, whoami};
 use super::delivery::Conditions;
 use super::error::{ApiError, Dialect};
+use super::forward::Forwarder;
 use super::guard::{Connection, Origin};
 use super::rates::RateLimits;
 use super::reply::{Body, Freshness, Reply};
@@ -25,7 +26,7 @@ use super::route::{Route, RouteKind};
 use super::{blobs, health, lists, manifests, token_endpoint, uploads};
 use crate::access::Requester;
 use crate::callers::Callers;
-use crate::registry::{Registry, SessionOf};
+use crate::registry::{Refusal, Registry, SessionOf};
 use crate::telemetry::Telemetry;
 use crate::token::api::PREFIX;
 
@@ -40,6 +41,8 @@ pub struct Server {
     pub telemetry: Telemetry,
     /// Answers about plugins that were given a moment ago.
     pub kept: KeptAnswers,
+    /// Passes on what belongs to another node.
+    pub forwarder: Forwarder,
     pub public_url: Option<String>,
     pub read_only: bool,
     /// Set once a stop was asked for.
@@ -58,19 +61,28 @@ impl Server {
     ) -> Response<Body> {
         let started = Instant::now();
         let number = self.requests.fetch_add(1, Ordering::Relaxed);
-        let id = format!("{}-{number:x}", self.request_prefix);
         let (parts, body) = request.into_parts();
         let body = RequestBody::new(&parts, body);
         let line = (parts.method.clone(), parts.uri.clone());
-        let parsed = Route::parse(&parts.method, &parts.uri);
+        let came = || Origin {
+            connection: Arc::clone(connection),
+            request_id: format!("{}-{number:x}", self.request_prefix),
+        };
+        let (origin, parsed) = match self.forwarder.passed(&parts) {
+            Ok(passed) => {
+                let parsed = Route::parse(&parts.method, &parts.uri).map_err(ApiError::Route);
+                (passed.unwrap_or_else(came), parsed)
+            }
+            Err(error) => (came(), Err(error)),
+        };
         let kind = parsed.as_ref().map_or(RouteKind::Unknown, Route::kind);
         let is_v2 = parts.uri.path().starts_with("/v2/");
         let dialect = Dialect::of(parts.uri.path());
-        let origin = Origin { connection: Arc::clone(connection), request_id: id.clone() };
+        let (id, address) = (origin.request_id.clone(), origin.address());
         let head = parts.method == Method::HEAD;
 
         let outcome = match parsed {
-            Err(error) => Err(ApiError::Route(error)),
+            Err(error) => Err(error),
             Ok(route) => match route.attempt() {
                 None => self.guard(route, None, &parts, body, origin).await,
                 Some(attempt) => {
@@ -97,7 +109,7 @@ impl Server {
         sign(&mut reply, &id, is_v2);
         let duration = started.elapsed();
         self.telemetry.request(kind as usize, reply.status.as_u16(), duration);
-        log(&line.0, &line.1, connection.address(), &id, &reply, duration);
+        log(&line.0, &line.1, address, &id, &reply, duration);
         reply.into_response()
     }
 
@@ -107,7 +119,7 @@ impl Server {
         route: Route,
         requester: &Requester,
         parts: &Parts,
-        body: RequestBody,
+        mut body: RequestBody,
     ) -> Result<Reply, ApiError> {
         let (registry, caller) = (&self.registry, &requester.caller);
         let headers = &parts.headers;
@@ -154,19 +166,24 @@ impl Server {
             }
             Route::GetUpload { repository, id } => {
                 let session = SessionOf { requester, repository: &repository, id };
-                uploads::get(registry, &session).await
+                let got = uploads::get(registry, &session).await;
+                Box::pin(self.or_passed_on(got, requester, parts, body)).await
             }
             Route::AppendUpload { repository, id } => {
                 let session = SessionOf { requester, repository: &repository, id };
-                Box::pin(uploads::append(registry, &session, headers, body)).await
+                let appended = Box::pin(uploads::append(registry, &session, headers, &mut body)).await;
+                Box::pin(self.or_passed_on(appended, requester, parts, body)).await
             }
             Route::FinishUpload { repository, id, digest } => {
                 let session = SessionOf { requester, repository: &repository, id };
-                Box::pin(uploads::finish(registry, &session, &digest, headers, body)).await
+                let finished =
+                    Box::pin(uploads::finish(registry, &session, &digest, headers, &mut body)).await;
+                Box::pin(self.or_passed_on(finished, requester, parts, body)).await
             }
             Route::CancelUpload { repository, id } => {
                 let session = SessionOf { requester, repository: &repository, id };
-                uploads::cancel(registry, &session).await
+                let cancelled = uploads::cancel(registry, &session).await;
+                Box::pin(self.or_passed_on(cancelled, requester, parts, body)).await
             }
             Route::ListOrganisations(query) => {
                 organisations::list(registry, self.own(caller, parts)?, &query).await
@@ -229,6 +246,25 @@ impl Server {
             Route::Live => Ok(health::live()),
             Route::Ready => health::ready(registry, self.stopping.load(Ordering::Relaxed)).await,
             Route::Metrics => Ok(health::metrics(&self.telemetry)),
+            Route::ProveNode { challenge } => Ok(self.forwarder.proof(&challenge)),
+        }
+    }
+}
+
+impl Server {
+    /// What is refused only because another node has the session's bytes is asked of that node.
+    async fn or_passed_on(
+        &self,
+        outcome: Result<Reply, ApiError>,
+        requester: &Requester,
+        parts: &Parts,
+        body: RequestBody,
+    ) -> Result<Reply, ApiError> {
+        match outcome {
+            Err(ApiError::Refused(Refusal::UploadElsewhere(home))) => {
+                self.forwarder.pass_on(&home, parts, requester, body).await
+            }
+            outcome => outcome,
         }
     }
 }

@@ -325,7 +325,7 @@ fn refusal_row(refusal: &Refusal) -> Row {
             told(S::BAD_REQUEST, "DIGEST_INVALID").detail(json!({ "computed": computed.to_string() }))
         }
         Refusal::BlobTooLarge { .. } => told(S::PAYLOAD_TOO_LARGE, "SIZE_INVALID"),
-        Refusal::UploadUnknown => told(S::NOT_FOUND, "BLOB_UPLOAD_UNKNOWN"),
+        Refusal::UploadUnknown | Refusal::UploadElsewhere(_) => told(S::NOT_FOUND, "BLOB_UPLOAD_UNKNOWN"),
         Refusal::UploadBusy => told(S::CONFLICT, "BLOB_UPLOAD_INVALID").header(RETRY_AFTER, 1),
         Refusal::ChunkOutOfOrder { offset } => {
             told(S::RANGE_NOT_SATISFIABLE, "BLOB_UPLOAD_INVALID").detail(json!({ "offset": offset }))

@@ -33,11 +33,6 @@ impl Connection {
     pub fn new(address: Option<IpAddr>) -> Self {
         Self { address, recent: Mutex::default() }
     }
-
-    /// The other end, as the kernel tells it.
-    pub(super) fn address(&self) -> Option<IpAddr> {
-        self.address
-    }
 }
 
 /// Where a request came from.
@@ -48,7 +43,8 @@ pub(super) struct Origin {
 }
 
 impl Origin {
-    fn address(&self) -> Option<IpAddr> {
+    /// The client's.
+    pub(super) fn address(&self) -> Option<IpAddr> {
         self.connection.address
     }
 }

@@ -6,6 +6,7 @@ mod blobs;
 mod delivery;
 mod dispatch;
 mod error;
+mod forward;
 mod guard;
 mod health;
 mod lists;
@@ -25,5 +26,6 @@ mod uploads;
 
 pub use self::api::kept::KeptAnswers;
 pub use self::dispatch::Server;
+pub use self::forward::Forwarder;
 pub use self::range::{ByteRange, parse as parse_range};
 pub use self::rates::RateLimits;

@@ -103,6 +103,13 @@ impl Query<'_> {
         }
     }
 
+    /// What a node asks another to sign.
+    pub fn challenge(&self) -> Result<String, QueryError> {
+        let asked = self.single("challenge")?.unwrap_or_default();
+        let fits = (16..=128).contains(&asked.len()) && asked.bytes().all(|byte| byte.is_ascii_graphic());
+        if fits { Ok(asked) } else { Err(bad("challenge", "is not 16 to 128 visible characters")) }
+    }
+
     pub fn digest(&self, name: &'static str) -> Result<Option<Digest>, QueryError> {
         self.single(name)?.map(|text| text.parse().map_err(QueryError::Digest)).transpose()
     }

@@ -43,6 +43,17 @@ impl RequestBody {
     }
 }
 
+impl RequestBody {
+    /// How many bytes it has, where that is known before they come.
+    pub fn length(&self) -> Option<u64> {
+        match &self.state {
+            State::Coming(incoming) => incoming.size_hint().exact(),
+            State::Ended => Some(0),
+            State::Broken => None,
+        }
+    }
+}
+
 /// A connection that is closed while its client still sends is reset, and the answer may be lost with it.
 /// So after an early refusal some of what comes is read and dropped.
 impl Drop for RequestBody {

@@ -57,10 +57,10 @@ pub async fn append(
     registry: &Registry,
     session: &SessionOf<'_>,
     headers: &HeaderMap,
-    mut body: RequestBody,
+    body: &mut RequestBody,
 ) -> Result<Reply, ApiError> {
     let range = chunk_range(registry, session.repository, headers).await?;
-    let offset = registry.append(session, range, &mut body).await?;
+    let offset = registry.append(session, range, body).await?;
     Ok(progress(StatusCode::ACCEPTED, session.repository, session.id, offset))
 }
 
@@ -69,10 +69,10 @@ pub async fn finish(
     session: &SessionOf<'_>,
     digest: &Digest,
     headers: &HeaderMap,
-    mut body: RequestBody,
+    body: &mut RequestBody,
 ) -> Result<Reply, ApiError> {
     let range = chunk_range(registry, session.repository, headers).await?;
-    registry.finish_upload(session, range, digest, &mut body).await?;
+    registry.finish_upload(session, range, digest, body).await?;
     Ok(created(session.repository, digest))
 }
 

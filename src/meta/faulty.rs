@@ -9,7 +9,7 @@ use uuid::Uuid;
 use super::{
     AuditEntry, AuditRecord, BlobRecord, Block, CatalogRefusal, CreateToken, DeleteOrganisation, Enabled,
     Event, Facets, Holder, ImmutableTags, KeyRecord, ManifestRecord, MetaError, MetaStore, MountBlob,
-    MountSource, NewEnablement, NewManifest, Organisation, OrganisationChange, PackageFile, Page,
+    MountSource, NewEnablement, NewManifest, Node, Organisation, OrganisationChange, PackageFile, Page,
     PluginChange, PluginQuery, PluginRecord, PluginStore, PutManifest, Referrer, SetBlock, SetEnablement,
     TagWrite, TokenRecord, Upload, Which, WriteOrganisation, WriteTags,
 };
@@ -95,12 +95,13 @@ pass_through! { MetaStore:
     fn tags(repository: &RepositoryName, after: Option<&str>, limit: usize) -> Option<Page<Tag>>;
     fn referrers(repository: &RepositoryName, subject: &Digest, artifact_type: Option<&str>, after: Option<Sha256>) -> Page<Referrer>;
     fn repositories(scope: &ReadScope, after: Option<&str>, limit: usize) -> Page<RepositoryName>;
+    fn announce_node(node: &Node) -> ();
     fn create_upload(upload: Upload) -> ();
     fn upload(id: Uuid) -> Option<Upload>;
     fn checkpoint_upload(id: Uuid, checkpoint: Checkpoint) -> bool;
     fn drop_upload(id: Uuid) -> bool;
     fn expire_upload(id: Uuid, idle: Duration) -> bool;
-    fn stale_uploads(idle: Duration, limit: usize) -> Vec<Uuid>;
+    fn stale_uploads(node: Option<Uuid>, idle: Duration, limit: usize) -> Vec<Uuid>;
     fn staged_bytes(catalog: &str) -> u64;
     fn events(catalog: &str, after: u64, limit: usize) -> Vec<Event>;
     fn tag_history(repository: &RepositoryName, tag: &Tag, before: Option<u64>, limit: usize) -> Page<Event>;

@@ -71,6 +71,8 @@ pub use self::tag_writes::{
 ///     listed once. Hot are those that a tag points to, and what these manifests refer to, over indexes too;
 ///     what no repository has any more is in no list. What was there before a list began and is there after it
 ///     ended is in it.
+/// 19. A session tells the node that has its bytes, as that node announced itself last; a node with a session is never
+///     forgotten.
 #[async_trait]
 pub trait MetaStore: PluginStore {
     /// Answers when the store can answer.
@@ -179,7 +181,11 @@ pub trait MetaStore: PluginStore {
         limit: usize,
     ) -> Result<Page<RepositoryName>, MetaError>;
 
-    /// Starts an upload session.
+    /// Tells where a node is from now on, and by which process. Forgets nodes that have no session and were started
+    /// long ago.
+    async fn announce_node(&self, node: &Node) -> Result<(), MetaError>;
+
+    /// Starts an upload session. If its node was forgotten meanwhile, it is known again.
     async fn create_upload(&self, upload: Upload) -> Result<(), MetaError>;
 
     async fn upload(&self, id: Uuid) -> Result<Option<Upload>, MetaError>;
@@ -193,8 +199,14 @@ pub trait MetaStore: PluginStore {
     /// Ends a session if nobody has written to it for as long as given.
     async fn expire_upload(&self, id: Uuid, idle: Duration) -> Result<bool, MetaError>;
 
-    /// Sessions that nobody has written to for as long as given, oldest first.
-    async fn stale_uploads(&self, idle: Duration, limit: usize) -> Result<Vec<Uuid>, MetaError>;
+    /// Sessions that nobody has written to for as long as given, oldest first: those of one node and those that name
+    /// none, or those of all nodes.
+    async fn stale_uploads(
+        &self,
+        node: Option<Uuid>,
+        idle: Duration,
+        limit: usize,
+    ) -> Result<Vec<Uuid>, MetaError>;
 
     /// How many bytes wait in upload sessions of a catalog's repositories.
     async fn staged_bytes(&self, catalog: &str) -> Result<u64, MetaError>;
@@ -443,6 +455,22 @@ pub struct Upload {
     /// Whose session it is.
     pub subject: String,
     pub checkpoint: Checkpoint,
+    /// The node that has its bytes. `None`: it was opened before nodes had ids.
+    pub home: Option<Node>,
+}
+
+/// How long a node that has no session is remembered after its start.
+pub const NODE_MEMORY: Duration = Duration::from_secs(30 * 24 * 3600);
+
+/// One of the processes that serve a registry together, as it announced itself last.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Node {
+    /// Stays with the data folder.
+    pub id: Uuid,
+    /// The process: another after each start.
+    pub run: Uuid,
+    /// How other nodes reach it, without a slash at the end. `None`: they do not.
+    pub url: Option<String>,
 }
 
 /// One change of a catalog.

@@ -30,7 +30,7 @@ use crate::access::{Policy, Rule};
 use crate::blob::{BlobError, BlobStore};
 use crate::digest::{Digest, Sha256};
 use crate::manifest::ManifestError;
-use crate::meta::{AccessChanges, CatalogRefusal, MetaError, MetaStore, TagRefusal, TagRule};
+use crate::meta::{AccessChanges, CatalogRefusal, MetaError, MetaStore, Node, TagRefusal, TagRule};
 use crate::name::Tag;
 use crate::package::{Finding, Severity};
 use crate::staging::{SourceError, Staging, StagingError};
@@ -62,6 +62,12 @@ pub struct Limits {
     pub upload_expiry: Duration,
 }
 
+/// This node: how others know it, and the folder where bytes come in.
+pub struct Here {
+    pub node: Node,
+    pub staging: Staging,
+}
+
 /// How often the memory answered, for `/metrics`.
 #[derive(Clone)]
 pub struct CacheCounters {
@@ -81,6 +87,7 @@ pub struct Registry {
     blobs: Arc<dyn BlobStore>,
     meta: Arc<dyn MetaStore>,
     staging: Staging,
+    node: Node,
     policy: Policy,
     limits: Limits,
     cache: Cache,
@@ -98,17 +105,19 @@ impl Registry {
     pub fn new(
         blobs: Arc<dyn BlobStore>,
         meta: Arc<dyn MetaStore>,
-        staging: Staging,
+        here: Here,
         policy: Policy,
         limits: Limits,
         changes: Arc<AccessChanges>,
         counters: CacheCounters,
     ) -> Self {
         let cache = Cache::new(limits.cache_bytes, counters);
+        let Here { node, staging } = here;
         Self {
             blobs,
             meta,
             staging,
+            node,
             policy,
             limits,
             cache,
@@ -154,6 +163,9 @@ pub enum Refusal {
     BlobTooLarge { limit: u64 },
     #[error("no such upload session")]
     UploadUnknown,
+    /// Another node has the bytes of the session, and can go on with it.
+    #[error("no such upload session")]
+    UploadElsewhere(Box<Node>),
     #[error("another request is writing to this upload session")]
     UploadBusy,
     #[error("the session has {offset} bytes, so the next chunk starts there")]

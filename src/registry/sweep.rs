@@ -1,23 +1,36 @@
 //! Clean-up of uploads that nobody goes on with.
 
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
+
+use uuid::Uuid;
 
 use super::{Registry, RegistryError};
 
 /// Sessions that one look takes.
 const BATCH: usize = 100;
 
+/// How much longer the sessions of other nodes rest before this one ends them: a node that lives has ended its own by
+/// then, also when its clock is behind.
+const OTHERS: Duration = Duration::from_secs(2 * 3600);
+
 impl Registry {
     /// Ends sessions that rested for longer than allowed, and returns how many.
     pub async fn sweep_sessions(&self) -> Result<usize, RegistryError> {
+        let own = self.sweep(Some(self.node.id), self.limits.upload_expiry).await?;
+        let others = self.sweep(None, self.limits.upload_expiry.saturating_add(OTHERS)).await?;
+        Ok(own + others)
+    }
+
+    async fn sweep(&self, node: Option<Uuid>, idle: Duration) -> Result<usize, RegistryError> {
         let mut ended = 0;
         loop {
-            let stale = self.meta.stale_uploads(self.limits.upload_expiry, BATCH).await?;
+            let stale = self.meta.stale_uploads(node, idle, BATCH).await?;
             let mut progress = false;
             for id in stale.iter().copied().filter(|&id| !self.sessions.is_claimed(id)) {
                 let Ok(_claim) = self.sessions.claim(id).await else { continue };
                 // Decided again by the store, as a chunk may have come since the list was read.
-                if self.meta.expire_upload(id, self.limits.upload_expiry).await? {
+                if self.meta.expire_upload(id, idle).await? {
+                    // Where this is not the node that had the bytes, nothing is there; that one drops them at its start.
                     self.discard(id).await;
                     ended += 1;
                     progress = true;

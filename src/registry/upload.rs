@@ -1,17 +1,21 @@
 //! Pushing blobs: at once, or in an upload session that survives a restart.
 
+use std::time::{Duration, Instant};
+
 use uuid::Uuid;
 
 use super::sessions::Claim;
 use super::{Refusal, Registry, RegistryError};
 use crate::access::{Actor, Requester};
 use crate::digest::{Algorithm, Digest};
-use crate::meta::{BlobRecord, Upload};
+use crate::meta::{BlobRecord, Node, Upload};
 use crate::name::RepositoryName;
 use crate::staging::{Checkpoint, Intake, Source, Staged, StagingError};
 
 /// While a long chunk comes in, what has arrived is made durable after every so many bytes.
 const CHECKPOINT_BYTES: u64 = 64 * 1024 * 1024;
+/// And after so long, so that other nodes see that somebody goes on with the session.
+const CHECKPOINT_EVERY: Duration = Duration::from_secs(600);
 
 /// The place of a chunk in its blob, both ends included.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -65,6 +69,7 @@ impl Registry {
             repository: repository.clone(),
             subject: requester.caller.subject().to_owned(),
             checkpoint: Checkpoint::start(algorithm),
+            home: Some(self.node.clone()),
         };
         self.meta.create_upload(upload).await?;
         Ok(id)
@@ -156,8 +161,23 @@ impl Registry {
         let own = |upload: &Upload| {
             upload.subject == session.requester.caller.subject() && upload.repository == *session.repository
         };
-        let own = upload.filter(own);
-        Ok(own.ok_or(Refusal::UploadUnknown)?)
+        let own = upload.filter(own).ok_or(Refusal::UploadUnknown)?;
+        match &own.home {
+            Some(home) if !self.is_here(home) => Err(Refusal::UploadElsewhere(Box::new(home.clone())).into()),
+            Some(_) | None => Ok(own),
+        }
+    }
+
+    /// Whether a session's bytes are on this node. Of two processes on copies of one data folder, which have one id,
+    /// only the one that came last goes on with sessions: bytes of both never meet.
+    fn is_here(&self, home: &Node) -> bool {
+        if home.id == self.node.id && home.run != self.node.run {
+            tracing::error!(
+                node = %home.id, url = home.url,
+                "another process serves as this node: one data folder is a copy, remove the file `node` from it"
+            );
+        }
+        home.id == self.node.id && home.run == self.node.run
     }
 
     /// Takes the body of a chunk into the session's file.
@@ -219,7 +239,7 @@ impl Registry {
         range: Option<ChunkRange>,
         source: &mut dyn Source,
     ) -> Result<(), RegistryError> {
-        let mut durable = intake.received();
+        let (mut durable, mut since) = (intake.received(), Instant::now());
         while let Some(piece) = source.next().await.map_err(StagingError::Source)? {
             if let Some(range) = range
                 && intake.received() + piece.len() as u64 > range.last + 1
@@ -227,10 +247,10 @@ impl Registry {
                 return Err(Refusal::ChunkLength { announced: range.length() }.into());
             }
             intake.write(piece).await?;
-            if intake.received() - durable >= CHECKPOINT_BYTES {
+            if intake.received() - durable >= CHECKPOINT_BYTES || since.elapsed() >= CHECKPOINT_EVERY {
                 let checkpoint = intake.checkpoint().await?;
                 self.record(id, checkpoint).await?;
-                durable = intake.received();
+                (durable, since) = (intake.received(), Instant::now());
             }
         }
         match range {

@@ -1,8 +1,10 @@
-//! Secrets and tokens: the admin token, API tokens, and the short tokens that `/token` hands out. Pure.
+//! Secrets and tokens: the admin token, API tokens, the short tokens that `/token` hands out, and how nodes know each
+//! other. Pure.
 
 mod admin;
 pub mod api;
 mod key;
+pub mod node;
 mod short;
 
 use std::time::Duration;

@@ -4,6 +4,8 @@
 
 pub mod package;
 pub mod plugin_api;
+pub mod relay;
+pub mod replicas;
 #[cfg(feature = "s3")]
 pub mod seaweed;
 
@@ -21,6 +23,7 @@ use hyper_util::client::legacy::Client as Hyper;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
 use quire::digest::Sha256;
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 
 /// A token that every test server accepts.
@@ -96,8 +99,22 @@ impl Server {
 
     /// Asks the server to stop, and returns without waiting.
     pub fn terminate(&self) {
-        let pid = i32::try_from(self.pid()).ok().and_then(rustix::process::Pid::from_raw).expect("a pid");
-        rustix::process::kill_process(pid, rustix::process::Signal::TERM).expect("a running server");
+        self.signal(Signal::TERM);
+    }
+
+    /// Has the server stand still, as one does whose machine hangs.
+    pub fn stop(&self) {
+        self.signal(Signal::STOP);
+    }
+
+    /// Has it go on.
+    pub fn go_on(&self) {
+        self.signal(Signal::CONT);
+    }
+
+    fn signal(&self, signal: Signal) {
+        let pid = i32::try_from(self.pid()).ok().and_then(Pid::from_raw).expect("a pid");
+        kill_process(pid, signal).expect("a running server");
     }
 
     /// Waits for the server's end, and says whether it was a good one.
@@ -229,6 +246,13 @@ impl Client {
     /// A client that shows `user:password`, encoded already.
     pub fn basic(address: SocketAddr, encoded: &str) -> Self {
         Self { authorization: Some(format!("Basic {encoded}")), ..Self::new(address, None) }
+    }
+
+    /// The same from another address of this machine.
+    pub fn from(&self, address: &str) -> Self {
+        let mut connector = HttpConnector::new();
+        connector.set_local_address(Some(address.parse().expect("an address")));
+        Self { hyper: Hyper::builder(TokioExecutor::new()).build(connector), ..self.clone() }
     }
 
     /// The same over HTTP/2.

@@ -52,6 +52,7 @@ mod push;
 mod quotas;
 mod races;
 mod ranges;
+mod replicas;
 #[cfg(feature = "interop")]
 mod revocation;
 mod tag_rules;

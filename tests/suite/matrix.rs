@@ -71,6 +71,7 @@ const TABLE: &str = "
 GET    /livez                                               oo ooo oo ooo o oo oooo o
 GET    /readyz                                              oo ooo oo ooo o oo oooo o
 GET    /metrics                                             oo ooo oo ooo o oo oooo o
+GET    /node?challenge=0123456789abcdef                     oo ooo oo ooo o oo oooo o
 GET    /v2/                                                 uo uuu oo ooo o oo oooo o
 GET    /v2/_catalog                                         uo uuu oo ooo o oo oooo o
 GET    /token                                               oo uuu oo ooo o oo oooo p

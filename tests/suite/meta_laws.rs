@@ -9,7 +9,7 @@ use quire::digest::{Algorithm, Digest, Digests, Sha256};
 use quire::manifest::{Manifest, ManifestReference, Target};
 use quire::meta::sqlite::{SqliteCounters, SqliteMeta};
 use quire::meta::{
-    BlobRecord, Change, KeyRecord, MetaStore, MountBlob, MountSource, NewManifest, PutManifest,
+    BlobRecord, Change, KeyRecord, MetaStore, MountBlob, MountSource, NewManifest, Node, PutManifest,
     REFERRERS_PAGE, TagCondition, TagRefusal, Upload,
 };
 use quire::name::{RepositoryName, Tag};
@@ -318,6 +318,7 @@ async fn law_8_sessions_stay_until_they_end(fixture: Fixture) {
         repository: repository("a/b"),
         subject: "tester".into(),
         checkpoint: Checkpoint::start(Algorithm::Sha256),
+        home: None,
     };
     let (kept, linked, dropped) = (Uuid::now_v7(), Uuid::now_v7(), Uuid::now_v7());
     for id in [kept, linked, dropped] {
@@ -336,9 +337,9 @@ async fn law_8_sessions_stay_until_they_end(fixture: Fixture) {
     assert!(!store.checkpoint_upload(dropped, checkpoint).await.unwrap());
 
     let hour = Duration::from_secs(3600);
-    assert!(store.stale_uploads(hour, 10).await.unwrap().is_empty());
+    assert!(store.stale_uploads(None, hour, 10).await.unwrap().is_empty());
     assert!(!store.expire_upload(kept, hour).await.unwrap());
-    assert_eq!(store.stale_uploads(Duration::ZERO, 10).await.unwrap(), [kept]);
+    assert_eq!(store.stale_uploads(None, Duration::ZERO, 10).await.unwrap(), [kept]);
     assert!(store.expire_upload(kept, Duration::ZERO).await.unwrap());
     assert!(store.upload(kept).await.unwrap().is_none());
 }
@@ -458,6 +459,45 @@ async fn law_18_hot_ones_are_found_among_many(fixture: Fixture) {
     assert_eq!(all_digests(&**store, true).await, hot);
 }
 
+async fn law_19_a_session_tells_the_node_that_has_its_bytes(fixture: Fixture) {
+    let store = &fixture.store;
+    let node =
+        |url: Option<&str>| Node { id: Uuid::now_v7(), run: Uuid::now_v7(), url: url.map(str::to_owned) };
+    let upload = |home: Option<&Node>| Upload {
+        id: Uuid::now_v7(),
+        repository: repository("a/b"),
+        subject: "tester".into(),
+        checkpoint: Checkpoint::start(Algorithm::Sha256),
+        home: home.cloned(),
+    };
+    let home = async |upload: &Upload| store.upload(upload.id).await.unwrap().unwrap().home;
+    let (mut one, other) = (node(Some("http://one.test")), node(None));
+    store.announce_node(&one).await.unwrap();
+    // The other was never announced, or is forgotten again: a session makes it known.
+    let (mine, theirs, old) = (upload(Some(&one)), upload(Some(&other)), upload(None));
+    for upload in [&mine, &theirs, &old] {
+        store.create_upload(upload.clone()).await.unwrap();
+    }
+    assert_eq!(home(&mine).await.as_ref(), Some(&one));
+    assert_eq!(home(&theirs).await.as_ref(), Some(&other));
+    assert_eq!(home(&old).await, None);
+    // After a start it is another process, elsewhere.
+    (one.run, one.url) = (Uuid::now_v7(), Some("https://two.test:5000".to_owned()));
+    store.announce_node(&one).await.unwrap();
+    assert_eq!(home(&mine).await.as_ref(), Some(&one));
+    assert_eq!(home(&theirs).await.as_ref(), Some(&other));
+
+    let stale = async |node| {
+        let mut stale = store.stale_uploads(node, Duration::ZERO, 10).await.unwrap();
+        // Those of the same moment come in any order; their ids do not.
+        stale.sort();
+        stale
+    };
+    assert_eq!(stale(Some(one.id)).await, [mine.id, old.id]);
+    assert_eq!(stale(Some(other.id)).await, [theirs.id, old.id]);
+    assert_eq!(stale(None).await, [mine.id, theirs.id, old.id]);
+}
+
 async fn sha512_stands_beside_sha256(fixture: Fixture) {
     let store = &fixture.store;
     let mut record = blob(1);
@@ -522,6 +562,7 @@ laws! {
         law_18_every_digest_is_listed_once,
         law_18_hot_is_what_a_tag_leads_to,
         law_18_hot_ones_are_found_among_many,
+        law_19_a_session_tells_the_node_that_has_its_bytes,
         sha512_stands_beside_sha256,
         keys_have_one_current_one;
 }

@@ -10,7 +10,7 @@ use strum::IntoEnumIterator;
 const DOCUMENT: &str = include_str!("../../spec/openapi.json");
 
 /// The routes that are not below `/api/`. Some of them are described as well.
-const ELSEWHERE: [RouteName; 20] = [
+const ELSEWHERE: [RouteName; 21] = [
     RouteName::Base,
     RouteName::Token,
     RouteName::Catalog,
@@ -31,6 +31,7 @@ const ELSEWHERE: [RouteName; 20] = [
     RouteName::Live,
     RouteName::Ready,
     RouteName::Metrics,
+    RouteName::ProveNode,
 ];
 
 const METHODS: [&str; 7] = ["get", "post", "put", "patch", "delete", "options", "trace"];

@@ -13,6 +13,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("digest", &[]),
     ("fault", &[]),
     ("name", &["digest"]),
+    ("node_id", &[]),
     ("media_type", &[]),
     ("strict_json", &[]),
     ("manifest", &["digest", "media_type", "strict_json"]),
@@ -78,6 +79,7 @@ const LAYERS: &[(&str, &[&str])] = &[
             "http",
             "issuers",
             "meta",
+            "node_id",
             "registry",
             "staging",
             "telemetry",
@@ -155,7 +157,8 @@ const FENCES: &[(&str, &[&str])] = &[
     ("moka", &["callers/", "http/api/kept.rs", "registry/"]),
     ("percent_encoding", &["http/", "package/readme_html/"]),
     ("pulldown_cmark", &["package/readme_html/"]),
-    ("reqwest", &["client/", "issuers/"]),
+    // hyper serves, reqwest asks: it brings TLS, connections that are kept and limits, wherever something is asked.
+    ("reqwest", &["client/", "http/forward/", "issuers/"]),
     ("rpassword", &["cli/login.rs"]),
     ("ruff_python_ast", &["package/python/"]),
     ("ruff_python_parser", &["package/python/"]),
@@ -225,7 +228,20 @@ const FENCES: &[(&str, &[&str])] = &[
     ("toml", &["config.rs", "issuers/config.rs"]),
     ("tracing", &[""]),
     ("tracing_subscriber", &["telemetry.rs"]),
-    ("uuid", &["blob/local.rs", "blob/s3/", "callers/", "http/", "meta/", "registry/", "staging.rs"]),
+    (
+        "uuid",
+        &[
+            "app.rs",
+            "blob/local.rs",
+            "blob/s3/",
+            "callers/",
+            "http/",
+            "meta/",
+            "node_id.rs",
+            "registry/",
+            "staging.rs",
+        ],
+    ),
 ];
 
 /// Source files below a folder, with their path inside of it.

@@ -80,11 +80,16 @@ impl Wire {
     }
 
     /// The answer, if one came. What is left of the request need not have been sent.
-    pub async fn answer(mut self) -> Option<Answer> {
+    pub async fn answer(self) -> Option<Answer> {
+        self.answer_within(Duration::from_secs(20)).await
+    }
+
+    /// The answer, if one came, with so much time between its parts.
+    pub async fn answer_within(mut self, patience: Duration) -> Option<Answer> {
         let mut bytes = Vec::new();
         let mut buffer = [0; 8192];
         loop {
-            let read = timeout(Duration::from_secs(20), self.0.read(&mut buffer)).await;
+            let read = timeout(patience, self.0.read(&mut buffer)).await;
             let read = read.expect("an answer in time").unwrap_or(0);
             bytes.extend_from_slice(&buffer[..read]);
             let answer = parse(&bytes);

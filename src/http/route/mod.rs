@@ -30,59 +30,192 @@ pub enum Route {
     Base,
     Token(TokenQuery),
     Catalog(ListQuery),
-    GetImmutable { sha256: Sha256 },
-    GetBlob { repository: RepositoryName, digest: Digest },
-    DeleteBlob { repository: RepositoryName, digest: Digest },
-    GetManifest { repository: RepositoryName, reference: Reference },
-    PutManifest { repository: RepositoryName, reference: Reference, tags: Vec<Tag> },
-    DeleteManifest { repository: RepositoryName, reference: Reference },
-    ListTags { repository: RepositoryName, query: ListQuery },
-    TagHistory { repository: RepositoryName, tag: Tag, query: HistoryQuery },
-    ListReferrers { repository: RepositoryName, query: ReferrersQuery },
-    StartUpload { repository: RepositoryName, start: UploadStart },
-    GetUpload { repository: RepositoryName, id: Uuid },
-    AppendUpload { repository: RepositoryName, id: Uuid },
-    FinishUpload { repository: RepositoryName, id: Uuid, digest: Digest },
-    CancelUpload { repository: RepositoryName, id: Uuid },
+    GetImmutable {
+        sha256: Sha256,
+    },
+    GetBlob {
+        repository: RepositoryName,
+        digest: Digest,
+    },
+    DeleteBlob {
+        repository: RepositoryName,
+        digest: Digest,
+    },
+    GetManifest {
+        repository: RepositoryName,
+        reference: Reference,
+    },
+    PutManifest {
+        repository: RepositoryName,
+        reference: Reference,
+        tags: Vec<Tag>,
+    },
+    DeleteManifest {
+        repository: RepositoryName,
+        reference: Reference,
+    },
+    ListTags {
+        repository: RepositoryName,
+        query: ListQuery,
+    },
+    TagHistory {
+        repository: RepositoryName,
+        tag: Tag,
+        query: HistoryQuery,
+    },
+    ListReferrers {
+        repository: RepositoryName,
+        query: ReferrersQuery,
+    },
+    StartUpload {
+        repository: RepositoryName,
+        start: UploadStart,
+    },
+    GetUpload {
+        repository: RepositoryName,
+        id: Uuid,
+    },
+    AppendUpload {
+        repository: RepositoryName,
+        id: Uuid,
+    },
+    FinishUpload {
+        repository: RepositoryName,
+        id: Uuid,
+        digest: Digest,
+    },
+    CancelUpload {
+        repository: RepositoryName,
+        id: Uuid,
+    },
     ListOrganisations(PageQuery),
     CreateOrganisation,
-    GetOrganisation { id: String },
-    UpdateOrganisation { id: String },
-    DeleteOrganisation { id: String },
-    ListTokens { catalog: Option<String>, page: PageQuery },
+    GetOrganisation {
+        id: String,
+    },
+    UpdateOrganisation {
+        id: String,
+    },
+    DeleteOrganisation {
+        id: String,
+    },
+    ListTokens {
+        catalog: Option<String>,
+        page: PageQuery,
+    },
     CreateToken,
-    RevokeToken { id: Option<Uuid> },
+    RevokeToken {
+        id: Option<Uuid>,
+    },
     WhoAmI,
-    CanI { action: Action, repository: RepositoryName },
+    CanI {
+        action: Action,
+        repository: RepositoryName,
+    },
     Audit(AuditQuery),
-    WriteTags { catalog: String },
-    GetTagRules { catalog: String },
-    SetTagRules { catalog: String },
-    ListPlugins { view: View, query: PluginListQuery },
-    PluginFacets { view: View, query: PluginListQuery },
-    UploadPlugin { view: View, query: UploadQuery },
-    GetPlugin { view: View, plugin: PluginName },
-    ChangePlugin { view: View, id: Option<Uuid> },
-    DisablePlugin { view: View, id: Option<Uuid> },
-    ListVersions { view: View, pid: String, source: Option<Source>, query: VersionsQuery },
-    GetVersion { view: View, version: VersionName },
-    GetSettingsSchema { view: View, query: SchemaQuery },
-    ListFiles { view: View, version: VersionName },
-    GetFile { view: View, version: VersionName, path: String },
-    GetReadme { view: View, version: VersionName },
-    DiffVersions { view: View, query: DiffQuery },
-    ListEnablements { organisation: String },
-    GetEnablement { organisation: String, source: Source, pid: String },
-    SetEnablement { organisation: String, source: Source, pid: String },
-    DeleteEnablement { organisation: String, source: Source, pid: String },
-    GetPlan { organisation: String },
-    ListBlocks { after: Option<Sha256>, limit: usize },
-    SetBlock { digest: Sha256 },
-    DeleteBlock { digest: Sha256 },
+    WriteTags {
+        catalog: String,
+    },
+    GetTagRules {
+        catalog: String,
+    },
+    SetTagRules {
+        catalog: String,
+    },
+    ListPlugins {
+        view: View,
+        query: PluginListQuery,
+    },
+    PluginFacets {
+        view: View,
+        query: PluginListQuery,
+    },
+    UploadPlugin {
+        view: View,
+        query: UploadQuery,
+    },
+    GetPlugin {
+        view: View,
+        plugin: PluginName,
+    },
+    ChangePlugin {
+        view: View,
+        id: Option<Uuid>,
+    },
+    DisablePlugin {
+        view: View,
+        id: Option<Uuid>,
+    },
+    ListVersions {
+        view: View,
+        pid: String,
+        source: Option<Source>,
+        query: VersionsQuery,
+    },
+    GetVersion {
+        view: View,
+        version: VersionName,
+    },
+    GetSettingsSchema {
+        view: View,
+        query: SchemaQuery,
+    },
+    ListFiles {
+        view: View,
+        version: VersionName,
+    },
+    GetFile {
+        view: View,
+        version: VersionName,
+        path: String,
+    },
+    GetReadme {
+        view: View,
+        version: VersionName,
+    },
+    DiffVersions {
+        view: View,
+        query: DiffQuery,
+    },
+    ListEnablements {
+        organisation: String,
+    },
+    GetEnablement {
+        organisation: String,
+        source: Source,
+        pid: String,
+    },
+    SetEnablement {
+        organisation: String,
+        source: Source,
+        pid: String,
+    },
+    DeleteEnablement {
+        organisation: String,
+        source: Source,
+        pid: String,
+    },
+    GetPlan {
+        organisation: String,
+    },
+    ListBlocks {
+        after: Option<Sha256>,
+        limit: usize,
+    },
+    SetBlock {
+        digest: Sha256,
+    },
+    DeleteBlock {
+        digest: Sha256,
+    },
     OpenApi,
     Live,
     Ready,
     Metrics,
+    /// One node asks another whether it is there, and who.
+    ProveNode {
+        challenge: String,
+    },
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -265,14 +398,16 @@ impl Route {
             | Self::GetPlan { .. } => RouteKind::Enablement,
             Self::ListBlocks { .. } | Self::SetBlock { .. } | Self::DeleteBlock { .. } => RouteKind::Block,
             Self::OpenApi => RouteKind::OpenApi,
-            Self::Live | Self::Ready | Self::Metrics => RouteKind::Operation,
+            Self::Live | Self::Ready | Self::Metrics | Self::ProveNode { .. } => RouteKind::Operation,
         }
     }
 
     pub fn need(&self) -> Need<'_> {
         match self {
             Self::Token(_) | Self::GetImmutable { .. } => Need::Nothing,
-            Self::Live | Self::Ready | Self::Metrics | Self::OpenApi => Need::Nothing,
+            Self::Live | Self::Ready | Self::Metrics | Self::ProveNode { .. } | Self::OpenApi => {
+                Need::Nothing
+            }
             Self::Base => Need::Credential,
             Self::Catalog(_) => Need::Listing,
             Self::GetBlob { repository, .. }
@@ -372,7 +507,8 @@ impl Route {
             | Self::OpenApi
             | Self::Live
             | Self::Ready
-            | Self::Metrics => None,
+            | Self::Metrics
+            | Self::ProveNode { .. } => None,
             Self::PutManifest { repository, reference, .. } => {
                 on("manifest.push", repository, &at(reference))
             }
@@ -443,6 +579,7 @@ impl Route {
             ["livez"] => read_only(method, Self::Live),
             ["readyz"] => read_only(method, Self::Ready),
             ["metrics"] => read_only(method, Self::Metrics),
+            ["node"] => read_only(method, Self::ProveNode { challenge: query.challenge()? }),
             _ => Err(RouteError::NotFound),
         }
     }

@@ -36,6 +36,12 @@ pub(super) const MIGRATIONS: &[Migration] = &[
         sql: include_str!("../../../migrations/sqlite/0004_programs.sql"),
         oldest_program: Program::new(0, 2, 0),
     },
+    Migration {
+        version: 5,
+        name: "nodes",
+        sql: include_str!("../../../migrations/sqlite/0005_nodes.sql"),
+        oldest_program: Program::new(0, 2, 0),
+    },
 ];
 
 /// Runs the steps that the database lacks.

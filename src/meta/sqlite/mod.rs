@@ -44,7 +44,7 @@ use super::migrate::Schema;
 use super::{
     AuditEntry, AuditRecord, BlobRecord, CatalogRefusal, CreateToken, DeleteOrganisation, Event, Holder,
     ImmutableTags, KeyRecord, ManifestRecord, MetaError, MetaStore, MountBlob, MountSource, NewManifest,
-    Organisation, OrganisationChange, Page, PutManifest, Referrer, TagWrite, TokenRecord, Upload,
+    Node, Organisation, OrganisationChange, Page, PutManifest, Referrer, TagWrite, TokenRecord, Upload,
     WriteOrganisation, WriteTags,
 };
 use crate::access::{Actor, ReadScope};
@@ -346,6 +346,11 @@ impl MetaStore for SqliteMeta {
         self.read(move |db| repositories::list(db, &scope, &after, limit)).await
     }
 
+    async fn announce_node(&self, node: &Node) -> Result<(), MetaError> {
+        let node = node.clone();
+        self.write(move |db| uploads::announce(db, &node)).await
+    }
+
     async fn create_upload(&self, upload: Upload) -> Result<(), MetaError> {
         self.write(move |db| uploads::create(db, &upload)).await
     }
@@ -366,8 +371,13 @@ impl MetaStore for SqliteMeta {
         self.write(move |db| uploads::expire(db, id, idle)).await
     }
 
-    async fn stale_uploads(&self, idle: Duration, limit: usize) -> Result<Vec<Uuid>, MetaError> {
-        self.read(move |db| uploads::stale(db, idle, limit)).await
+    async fn stale_uploads(
+        &self,
+        node: Option<Uuid>,
+        idle: Duration,
+        limit: usize,
+    ) -> Result<Vec<Uuid>, MetaError> {
+        self.read(move |db| uploads::stale(db, node, idle, limit)).await
     }
 
     async fn staged_bytes(&self, catalog: &str) -> Result<u64, MetaError> {
