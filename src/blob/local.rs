@@ -5,6 +5,7 @@ use std::io;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use async_trait::async_trait;
 use metrics::Counter;
@@ -57,6 +58,44 @@ impl LocalStore {
     }
 }
 
+/// A blob as its folder tells of it.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Entry {
+    pub digest: Sha256,
+    pub size: u64,
+    /// When it was last opened, as far as that is noted, or written.
+    pub used: SystemTime,
+}
+
+impl LocalStore {
+    /// Where a blob stands, or would.
+    pub(super) fn path(&self, digest: &Sha256) -> PathBuf {
+        folder_of(&self.root, digest).join(digest.hex())
+    }
+
+    /// Looks at every blob, in no order, without holding more than a folder's names.
+    pub(super) async fn look_at_all<T: Send + 'static>(
+        &self,
+        mut found: T,
+        mut look: impl FnMut(&mut T, Entry) + Send + 'static,
+    ) -> io::Result<T> {
+        let root = Arc::clone(&self.root);
+        let all = spawn_blocking(move || {
+            for first in 0..=u8::MAX {
+                let folder = root.join(format!("{first:02x}"));
+                for digest in digests_in(&folder)? {
+                    // One that went meanwhile is none any more.
+                    let Some(metadata) = there(fs::metadata(folder.join(digest.hex())))? else { continue };
+                    let used = metadata.modified()?.max(metadata.accessed()?);
+                    look(&mut found, Entry { digest, size: metadata.len(), used });
+                }
+            }
+            Ok(found)
+        });
+        all.await.map_err(io::Error::other)?
+    }
+}
+
 fn folder_of(root: &Path, digest: &Sha256) -> PathBuf {
     root.join(&digest.hex()[..2])
 }
@@ -96,7 +135,7 @@ impl BlobStore for LocalStore {
 
     async fn open(&self, digest: &Sha256) -> Result<Option<Blob>, BlobError> {
         self.counters.opens.increment(1);
-        let path = folder_of(&self.root, digest).join(digest.hex());
+        let path = self.path(digest);
         let open = spawn_blocking(move || {
             let Some(file) = there(File::open(path))? else { return Ok::<_, io::Error>(None) };
             let size = file.metadata()?.len();
@@ -106,7 +145,7 @@ impl BlobStore for LocalStore {
     }
 
     async fn size(&self, digest: &Sha256) -> Result<Option<u64>, BlobError> {
-        let path = folder_of(&self.root, digest).join(digest.hex());
+        let path = self.path(digest);
         let look = spawn_blocking(move || there(fs::metadata(path).map(|metadata| metadata.len())));
         Ok(look.await.map_err(io::Error::other)??)
     }
@@ -145,19 +184,25 @@ fn there<T>(result: io::Result<T>) -> io::Result<Option<T>> {
     }
 }
 
-/// Adds blobs of one folder until there are `limit`. Files with other names are none of ours.
+/// The blobs of one folder. Files with other names are none of ours.
+fn digests_in(folder: &Path) -> io::Result<Vec<Sha256>> {
+    let mut digests = Vec::new();
+    for entry in fs::read_dir(folder)? {
+        let name = entry?.file_name();
+        digests.extend(name.to_str().and_then(|name| Sha256::from_hex(name).ok()));
+    }
+    Ok(digests)
+}
+
+/// Adds blobs of one folder until there are `limit`.
 fn list_folder(
     folder: &Path,
     after: Option<Sha256>,
     limit: usize,
     listed: &mut Vec<(Sha256, u64)>,
 ) -> io::Result<()> {
-    let mut digests = Vec::new();
-    for entry in fs::read_dir(folder)? {
-        let name = entry?.file_name();
-        let digest = name.to_str().and_then(|name| Sha256::from_hex(name).ok());
-        digests.extend(digest.filter(|digest| after.is_none_or(|after| *digest > after)));
-    }
+    let mut digests = digests_in(folder)?;
+    digests.retain(|digest| after.is_none_or(|after| *digest > after));
     digests.sort_unstable();
     for digest in digests {
         if listed.len() >= limit {

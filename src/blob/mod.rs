@@ -8,6 +8,7 @@ pub mod local;
 pub mod memory;
 #[cfg(feature = "s3")]
 pub mod s3;
+pub mod tiered;
 
 use std::fs::File;
 use std::io;

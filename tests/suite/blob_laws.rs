@@ -9,6 +9,7 @@ use quire::blob::local::{LocalCounters, LocalStore};
 use quire::blob::memory::MemoryStore;
 #[cfg(feature = "s3")]
 use quire::blob::s3::{S3Counters, S3Store, S3Tuning};
+use quire::blob::tiered::{Acknowledge, TieredStore};
 use quire::blob::{BlobStore, Content};
 use quire::digest::{Algorithm, Sha256};
 use quire::fault::Fault;
@@ -16,6 +17,7 @@ use quire::staging::{Staged, Staging};
 
 #[cfg(feature = "s3")]
 use crate::harness::seaweed::{credentials, seaweed};
+use crate::tiered as tiers;
 
 /// A store with a staging folder on its file system.
 struct Fixture<S> {
@@ -62,6 +64,21 @@ async fn local() -> Fixture<LocalStore> {
 async fn faultless() -> Fixture<FaultyStore<LocalStore>> {
     Fixture::new(|folder| {
         FaultyStore::new(LocalStore::open(&folder.join("blobs"), LocalCounters::noop()).unwrap())
+    })
+}
+
+/// Near and far, with pushes that wait for both.
+async fn tiered() -> Fixture<TieredStore> {
+    Fixture::new(|folder| tiers::open(folder, Arc::new(MemoryFar::default()), Acknowledge::Far, None))
+}
+
+/// Pushes that are shipped later, and a near store that is always full: what is read comes from anywhere.
+async fn crowded() -> Fixture<TieredStore> {
+    Fixture::new(|folder| {
+        let store = tiers::open(folder, Arc::new(MemoryFar::default()), Acknowledge::Near, Some(1));
+        let (ship, evict) = (store.clone(), store.clone());
+        tokio::spawn(async move { tokio::join!(ship.ship(), evict.evict()) });
+        store
     })
 }
 
@@ -198,7 +215,7 @@ macro_rules! laws {
     )*};
 }
 
-laws! { memory, local, faultless, far }
+laws! { memory, local, faultless, far, tiered, crowded }
 #[cfg(feature = "s3")]
 laws! { s3 }
 

@@ -58,6 +58,7 @@ mod revocation;
 mod tag_rules;
 mod tags;
 mod tidy;
+mod tiered;
 mod tokens;
 mod uploads;
 mod wire;

@@ -147,6 +147,7 @@ const FENCES: &[(&str, &[&str])] = &[
             "telemetry.rs",
             "blob/local.rs",
             "blob/s3/",
+            "blob/tiered/",
             "http/serve.rs",
             "meta/sqlite/mod.rs",
             "registry/mod.rs",

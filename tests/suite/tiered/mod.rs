@@ -1,0 +1,234 @@
+//! Near and far: a far store that does what a test says, and the stores and servers in front of it.
+
+mod evicting;
+mod filling;
+mod shipping;
+
+use std::collections::BTreeMap;
+use std::ops::Bound;
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use quire::blob::far::{FarStore, Fetched, Presigned};
+use quire::blob::local::{LocalCounters, LocalStore};
+use quire::blob::tiered::{Acknowledge, TieredCounters, TieredOptions, TieredStore};
+use quire::blob::{BlobError, BlobStore};
+use quire::digest::{Algorithm, Sha256};
+use quire::staging::{Source, SourceError, Staged, Staging};
+use tokio::sync::watch;
+
+/// A far store in memory. Its gates are open until a test closes them.
+pub struct Far {
+    blobs: Mutex<BTreeMap<Sha256, Bytes>>,
+    pub fetches: AtomicUsize,
+    pub puts: AtomicUsize,
+    pub is_down: AtomicBool,
+    /// How many bytes of each fetch come through.
+    gate: watch::Sender<u64>,
+    /// Whether puts come through.
+    puts_pass: watch::Sender<bool>,
+    /// After so many bytes each fetch breaks off.
+    breaks_at: AtomicU64,
+}
+
+impl Far {
+    pub fn new() -> Arc<Self> {
+        Arc::new(Self {
+            blobs: Mutex::default(),
+            fetches: AtomicUsize::default(),
+            puts: AtomicUsize::default(),
+            is_down: AtomicBool::default(),
+            gate: watch::Sender::new(u64::MAX),
+            puts_pass: watch::Sender::new(true),
+            breaks_at: u64::MAX.into(),
+        })
+    }
+
+    /// Has bytes under a digest, which need not be theirs.
+    pub fn has(&self, digest: Sha256, bytes: &[u8]) {
+        self.blobs.lock().unwrap().insert(digest, Bytes::copy_from_slice(bytes));
+    }
+
+    pub fn holds(&self, digest: &Sha256) -> bool {
+        self.blobs.lock().unwrap().contains_key(digest)
+    }
+
+    /// Loses a blob, and tells nobody.
+    pub fn remove_quietly(&self, digest: &Sha256) {
+        self.blobs.lock().unwrap().remove(digest);
+    }
+
+    pub fn let_through(&self, bytes: u64) {
+        self.gate.send_replace(bytes);
+    }
+
+    pub fn let_puts_through(&self, pass: bool) {
+        self.puts_pass.send_replace(pass);
+    }
+
+    pub fn break_at(&self, bytes: u64) {
+        self.breaks_at.store(bytes, Ordering::SeqCst);
+    }
+
+    pub fn is_down(&self, down: bool) {
+        self.is_down.store(down, Ordering::SeqCst);
+    }
+
+    pub fn fetches(&self) -> usize {
+        self.fetches.load(Ordering::SeqCst)
+    }
+
+    pub fn puts(&self) -> usize {
+        self.puts.load(Ordering::SeqCst)
+    }
+
+    fn answers(&self) -> Result<(), BlobError> {
+        match self.is_down.load(Ordering::SeqCst) {
+            true => Err(BlobError::Unavailable("far is down".into())),
+            false => Ok(()),
+        }
+    }
+}
+
+#[async_trait]
+impl FarStore for Far {
+    async fn put(&self, staged: &Staged) -> Result<(), BlobError> {
+        self.puts.fetch_add(1, Ordering::SeqCst);
+        self.puts_pass.subscribe().wait_for(|pass| *pass).await.unwrap();
+        self.answers()?;
+        let bytes = tokio::fs::read(staged.path()).await?;
+        self.blobs.lock().unwrap().insert(staged.digests().sha256, bytes.into());
+        Ok(())
+    }
+
+    async fn fetch(&self, digest: &Sha256) -> Result<Option<Fetched>, BlobError> {
+        self.fetches.fetch_add(1, Ordering::SeqCst);
+        self.answers()?;
+        let Some(bytes) = self.blobs.lock().unwrap().get(digest).cloned() else { return Ok(None) };
+        let breaks_at = self.breaks_at.load(Ordering::SeqCst);
+        let size = bytes.len() as u64;
+        let source = Pieces { bytes, sent: 0, gate: self.gate.subscribe(), breaks_at };
+        Ok(Some(Fetched { size, source: Box::new(source) }))
+    }
+
+    async fn size(&self, digest: &Sha256) -> Result<Option<u64>, BlobError> {
+        self.answers()?;
+        Ok(self.blobs.lock().unwrap().get(digest).map(|bytes| bytes.len() as u64))
+    }
+
+    async fn list(&self, after: Option<Sha256>, limit: usize) -> Result<Vec<(Sha256, u64)>, BlobError> {
+        self.answers()?;
+        let from = after.map_or(Bound::Unbounded, Bound::Excluded);
+        let blobs = self.blobs.lock().unwrap();
+        let behind = blobs.range((from, Bound::Unbounded));
+        Ok(behind.take(limit).map(|(digest, bytes)| (*digest, bytes.len() as u64)).collect())
+    }
+
+    async fn remove(&self, digest: &Sha256) -> Result<bool, BlobError> {
+        self.answers()?;
+        Ok(self.blobs.lock().unwrap().remove(digest).is_some())
+    }
+
+    async fn presigned_get(&self, _digest: &Sha256) -> Result<Option<Presigned>, BlobError> {
+        Ok(None)
+    }
+}
+
+struct Pieces {
+    bytes: Bytes,
+    sent: u64,
+    gate: watch::Receiver<u64>,
+    breaks_at: u64,
+}
+
+#[async_trait]
+impl Source for Pieces {
+    async fn next(&mut self) -> Result<Option<Bytes>, SourceError> {
+        if self.bytes.is_empty() {
+            return Ok(None);
+        }
+        if self.sent >= self.breaks_at {
+            return Err(SourceError::Broken);
+        }
+        let sent = self.sent;
+        let open = *self.gate.wait_for(|open| *open > sent).await.map_err(|_| SourceError::Broken)?;
+        let length = (open.min(self.breaks_at) - sent).min(64 * 1024).min(self.bytes.len() as u64);
+        self.sent += length;
+        Ok(Some(self.bytes.split_to(usize::try_from(length).unwrap())))
+    }
+}
+
+/// A near store in front of a far one, in a folder as a server has it.
+pub struct Tiers {
+    pub far: Arc<Far>,
+    pub store: TieredStore,
+    pub staging: Staging,
+    pub folder: tempfile::TempDir,
+}
+
+impl Tiers {
+    pub fn new(acknowledge: Acknowledge, near_max_bytes: Option<u64>) -> Self {
+        let (far, folder) = (Far::new(), tempfile::tempdir().unwrap());
+        let store = open(folder.path(), Arc::clone(&far) as _, acknowledge, near_max_bytes);
+        let staging = Staging::open(folder.path().join("staging")).unwrap();
+        Self { far, store, staging, folder }
+    }
+
+    /// The same folder and far, as another process opens them.
+    pub fn reopen(self, acknowledge: Acknowledge, near_max_bytes: Option<u64>) -> Self {
+        let store = open(self.folder.path(), Arc::clone(&self.far) as _, acknowledge, near_max_bytes);
+        Self { store, ..self }
+    }
+
+    pub async fn stage(&self, bytes: &[u8]) -> Staged {
+        let mut intake = self.staging.begin(Algorithm::Sha256, u64::MAX).await.unwrap();
+        intake.write(Bytes::copy_from_slice(bytes)).await.unwrap();
+        intake.finish(Algorithm::Sha256).await.unwrap()
+    }
+
+    pub async fn put(&self, bytes: &[u8]) -> Result<Sha256, BlobError> {
+        let staged = self.stage(bytes).await;
+        self.store.put(&staged).await.map(|()| staged.digests().sha256)
+    }
+
+    pub async fn is_near(&self, digest: &Sha256) -> bool {
+        self.store.near_size(digest).await.unwrap().is_some()
+    }
+
+    pub async fn read(&self, digest: &Sha256) -> Option<Bytes> {
+        let blob = self.store.open(digest).await.unwrap()?;
+        Some(blob.read_checked(*digest).await.unwrap().expect("bytes of their digest"))
+    }
+
+    /// What stands in the outbox.
+    pub fn marks(&self) -> usize {
+        std::fs::read_dir(self.folder.path().join("outbox")).unwrap().count()
+    }
+}
+
+pub fn open(
+    data: &Path,
+    far: Arc<dyn FarStore>,
+    acknowledge: Acknowledge,
+    near_max_bytes: Option<u64>,
+) -> TieredStore {
+    let near = LocalStore::open(&data.join("blobs"), LocalCounters::noop()).unwrap();
+    let staging = Staging::open(data.join("staging")).unwrap();
+    let options = TieredOptions { acknowledge, near_max_bytes, outbox: data.join("outbox") };
+    TieredStore::open(near, far, staging, options, TieredCounters::noop()).unwrap()
+}
+
+/// Bytes that are not the same anywhere.
+pub fn bytes(length: usize, seed: u32) -> Vec<u8> {
+    let mut state = seed.wrapping_mul(2_654_435_761) | 1;
+    let step = |state: &mut u32| {
+        *state ^= *state << 13;
+        *state ^= *state >> 17;
+        *state ^= *state << 5;
+        *state as u8
+    };
+    (0..length).map(|_| step(&mut state)).collect()
+}
