@@ -8,6 +8,8 @@ use tracing_subscriber::EnvFilter;
 
 use crate::blob::local::LocalCounters;
 use crate::config::{Config, LogFormat};
+#[cfg(feature = "postgres")]
+use crate::meta::postgres::PgCounters;
 use crate::meta::sqlite::SqliteCounters;
 use crate::registry::CacheCounters;
 
@@ -27,6 +29,8 @@ pub struct Telemetry {
     pub connections: Gauge,
     pub local: LocalCounters,
     pub sqlite: SqliteCounters,
+    #[cfg(feature = "postgres")]
+    pub postgres: PgCounters,
     pub cache: CacheCounters,
 }
 
@@ -66,6 +70,13 @@ impl Telemetry {
                 polls: counter("quire_metadata_operations_total", label("kind", "poll")),
                 writes: counter("quire_metadata_operations_total", label("kind", "write")),
             },
+            #[cfg(feature = "postgres")]
+            postgres: PgCounters {
+                reads: counter("quire_metadata_operations_total", label("kind", "read")),
+                polls: counter("quire_metadata_operations_total", label("kind", "poll")),
+                writes: counter("quire_metadata_operations_total", label("kind", "write")),
+                retries: counter("quire_metadata_retries_total", Vec::new()),
+            },
             cache: CacheCounters {
                 hits: counter("quire_link_cache_lookups_total", label("outcome", "hit")),
                 misses: counter("quire_link_cache_lookups_total", label("outcome", "miss")),
@@ -103,6 +114,11 @@ fn describe(recorder: &PrometheusRecorder) {
         ("quire_http_requests_total", "Requests answered, by route and class of status."),
         ("quire_blob_store_operations_total", "Operations of the blob store that went to the disk."),
         ("quire_metadata_operations_total", "Transactions of the metadata store."),
+        #[cfg(feature = "postgres")]
+        (
+            "quire_metadata_retries_total",
+            "Transactions that were begun again, as others got in the way or a connection was lost.",
+        ),
         ("quire_link_cache_lookups_total", "Lookups of links, manifests and tags in memory."),
     ] {
         recorder.describe_counter(name.into(), None, text.into());

@@ -7,6 +7,8 @@ pub mod faulty;
 pub mod migrate;
 mod organisations;
 mod plugin_store;
+#[cfg(feature = "postgres")]
+pub mod postgres;
 pub mod sqlite;
 mod tag_writes;
 

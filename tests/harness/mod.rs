@@ -8,6 +8,8 @@ pub mod relay;
 pub mod replicas;
 #[cfg(feature = "s3")]
 pub mod seaweed;
+#[cfg(feature = "postgres")]
+pub mod postgres;
 
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Read, Write};

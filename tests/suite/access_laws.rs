@@ -11,7 +11,8 @@ use quire::meta::{
 };
 use uuid::Uuid;
 
-use crate::meta_laws::{Fixture, actor, blob, digests, manifest, pushed, repository, sqlite, tag};
+use crate::meta_laws::{actor, blob, digests, manifest, pushed, repository, tag};
+use crate::stores::{Fixture, laws};
 
 /// A repository of the organisation `a`.
 const NAME: &str = "a/b";
@@ -368,28 +369,16 @@ async fn law_12_every_change_is_told_once(Fixture { store, .. }: Fixture) {
     assert!(store.audit(None, u64::MAX, 99).await.unwrap().is_empty());
 }
 
-macro_rules! laws {
-    ($($store:ident: $($law:ident)+;)+) => {
-        $(mod $store {
-            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-            async fn $law() {
-                super::$law(super::$store().await).await;
-            })+
-        })+
-    };
-}
-
 laws! {
-    sqlite:
-        law_9_nothing_enters_a_catalog_that_is_not_there
-        law_9_a_digest_counts_once
-        law_9_sixteen_writers_stay_within_the_quota
-        law_10_a_version_of_a_plugin_stays
-        law_10_a_rule_keeps_tags
-        law_10_several_tags_or_none
-        law_10_one_of_sixteen_writers_wins
-        law_11_a_revoked_token_is_gone
-        law_11_grants_go_with_their_organisation
-        law_11_a_domain_belongs_to_one
-        law_12_every_change_is_told_once;
+    law_9_nothing_enters_a_catalog_that_is_not_there
+    law_9_a_digest_counts_once
+    law_9_sixteen_writers_stay_within_the_quota
+    law_10_a_version_of_a_plugin_stays
+    law_10_a_rule_keeps_tags
+    law_10_several_tags_or_none
+    law_10_one_of_sixteen_writers_wins
+    law_11_a_revoked_token_is_gone
+    law_11_grants_go_with_their_organisation
+    law_11_a_domain_belongs_to_one
+    law_12_every_change_is_told_once
 }

@@ -55,6 +55,7 @@ mod ranges;
 mod replicas;
 #[cfg(feature = "interop")]
 mod revocation;
+mod stores;
 mod tag_rules;
 mod tags;
 mod tidy;

@@ -16,20 +16,7 @@ use quire::name::{RepositoryName, Tag};
 use quire::staging::Checkpoint;
 use uuid::Uuid;
 
-/// A store, and what has to live as long as it.
-pub struct Fixture {
-    pub store: Arc<dyn MetaStore>,
-    pub folder: tempfile::TempDir,
-}
-
-pub async fn sqlite() -> Fixture {
-    let folder = tempfile::tempdir().unwrap();
-    let store = SqliteMeta::open(&folder.path().join("quire.db"), SqliteCounters::noop()).await.unwrap();
-    for id in ["a", "b", "c", "x"] {
-        store.create_organisation(id, id, None, &actor()).await.unwrap();
-    }
-    Fixture { store: Arc::new(store), folder }
-}
+use crate::stores::{self, Fixture, laws};
 
 pub fn actor() -> Actor {
     Actor::internal("tester")
@@ -88,8 +75,7 @@ async fn law_1_a_write_that_returned_is_durable(fixture: Fixture) {
     fixture.store.link_blob(&name, blob(1), None, &actor()).await.unwrap().unwrap();
     pushed(&*fixture.store, "a/b", 2, &["v1"]).await;
     // A second opening sees only what is in the files.
-    let again =
-        SqliteMeta::open(&fixture.folder.path().join("quire.db"), SqliteCounters::noop()).await.unwrap();
+    let again = fixture.again().await;
     assert_eq!(again.blob(&name, &digests(1).sha256.into()).await.unwrap(), Some(blob(1)));
     assert!(again.tag(&name, &tag("v1")).await.unwrap().is_some());
 }
@@ -535,44 +521,31 @@ async fn keys_have_one_current_one(fixture: Fixture) {
     assert_eq!(store.ensure_key("other", key("x", Some("s")), false).await.unwrap().len(), 1);
 }
 
-macro_rules! laws {
-    ($($store:ident: $($law:ident),* $(,)?;)*) => {$(
-        mod $store {
-            $(#[tokio::test]
-            async fn $law() {
-                super::$law(super::$store().await).await;
-            })*
-        }
-    )*};
-}
-
 laws! {
-    sqlite:
-        law_1_a_write_that_returned_is_durable,
-        law_1_a_refused_write_leaves_nothing,
-        law_2_existence_is_per_repository,
-        law_3_a_manifest_needs_what_it_refers_to,
-        law_3_one_of_the_writers_that_expect_the_same_succeeds,
-        law_4_reads_see_writes_that_returned,
-        law_5_deleting_takes_what_belongs_to_it,
-        law_6_the_sequence_has_no_gaps,
-        law_7_lists_are_in_byte_order,
-        law_7_referrers_come_in_pages,
-        law_8_sessions_stay_until_they_end,
-        law_18_every_digest_is_listed_once,
-        law_18_hot_is_what_a_tag_leads_to,
-        law_18_hot_ones_are_found_among_many,
-        law_19_a_session_tells_the_node_that_has_its_bytes,
-        sha512_stands_beside_sha256,
-        keys_have_one_current_one;
+    law_1_a_write_that_returned_is_durable
+    law_1_a_refused_write_leaves_nothing
+    law_2_existence_is_per_repository
+    law_3_a_manifest_needs_what_it_refers_to
+    law_3_one_of_the_writers_that_expect_the_same_succeeds
+    law_4_reads_see_writes_that_returned
+    law_5_deleting_takes_what_belongs_to_it
+    law_6_the_sequence_has_no_gaps
+    law_7_lists_are_in_byte_order
+    law_7_referrers_come_in_pages
+    law_8_sessions_stay_until_they_end
+    law_18_every_digest_is_listed_once
+    law_18_hot_is_what_a_tag_leads_to
+    law_18_hot_ones_are_found_among_many
+    law_19_a_session_tells_the_node_that_has_its_bytes
+    sha512_stands_beside_sha256
+    keys_have_one_current_one
 }
 
 /// A database that a newer program made is refused, not damaged.
 #[tokio::test]
 async fn sqlite_refuses_a_newer_schema() {
-    let Fixture { store, folder } = sqlite().await;
-    drop(store);
-    let path = folder.path().join("quire.db");
+    let fixture = stores::sqlite().await.unwrap();
+    let path = fixture.sqlite_file();
     let database = rusqlite::Connection::open(&path).unwrap();
     database.execute("INSERT INTO schema_migrations VALUES (999, 'later', 'x', 0)", ()).unwrap();
     drop(database);
@@ -583,9 +556,9 @@ async fn sqlite_refuses_a_newer_schema() {
 /// The log can't be rewritten, not even by a statement that tries.
 #[tokio::test]
 async fn sqlite_events_are_append_only() {
-    let Fixture { store, folder } = sqlite().await;
-    pushed(&*store, "a/b", 1, &["v1"]).await;
-    let database = rusqlite::Connection::open(folder.path().join("quire.db")).unwrap();
+    let fixture = stores::sqlite().await.unwrap();
+    pushed(&*fixture.store, "a/b", 1, &["v1"]).await;
+    let database = rusqlite::Connection::open(fixture.sqlite_file()).unwrap();
     for statement in ["UPDATE events SET actor = 'other'", "DELETE FROM events"] {
         let error = database.execute(statement, ()).unwrap_err().to_string();
         assert!(error.contains("append-only"), "{error}");
@@ -595,9 +568,8 @@ async fn sqlite_events_are_append_only() {
 /// What is looked up on every pull or push is found through an index, and nothing is sorted or scanned.
 #[tokio::test]
 async fn sqlite_lookups_have_their_index() {
-    let Fixture { store, folder } = sqlite().await;
-    drop(store);
-    let database = rusqlite::Connection::open(folder.path().join("quire.db")).unwrap();
+    let fixture = stores::sqlite().await.unwrap();
+    let database = rusqlite::Connection::open(fixture.sqlite_file()).unwrap();
     for (index, query) in [
         (
             "blob_links_of_repository_by_sha512",

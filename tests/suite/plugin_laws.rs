@@ -18,7 +18,8 @@ use quire::version::Version;
 use serde_json::json;
 use uuid::Uuid;
 
-use crate::meta_laws::{Fixture, actor, manifest, pushed, repository, sqlite, tag};
+use crate::meta_laws::{actor, manifest, pushed, repository, tag};
+use crate::stores::{Fixture, laws};
 
 pub const PID: &str = "com.acme.tool";
 pub const NAME: &str = "a/com.acme.tool";
@@ -565,25 +566,13 @@ async fn law_15_one_of_sixteen_packages_wins(Fixture { store, .. }: Fixture) {
     assert_eq!((count(PutManifest::Stored), count(PutManifest::Present)), (1, 15));
 }
 
-macro_rules! laws {
-    ($($store:ident: $($law:ident)+;)+) => {
-        $(mod $store {
-            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-            async fn $law() {
-                super::$law(super::$store().await).await;
-            })+
-        })+
-    };
-}
-
 laws! {
-    sqlite:
-        law_13_the_row_comes_and_goes_with_manifest_and_tag
-        law_13_a_tag_alone_brings_no_version_back
-        law_13_a_package_is_kept_as_long_as_one_has_it
-        law_14_latest_is_the_highest_that_may_be
-        law_14_nobody_else_writes_latest
-        law_15_a_version_has_one_package_and_one_spelling
-        law_15_the_version_tag_is_made_whatever_the_condition
-        law_15_one_of_sixteen_packages_wins;
+    law_13_the_row_comes_and_goes_with_manifest_and_tag
+    law_13_a_tag_alone_brings_no_version_back
+    law_13_a_package_is_kept_as_long_as_one_has_it
+    law_14_latest_is_the_highest_that_may_be
+    law_14_nobody_else_writes_latest
+    law_15_a_version_has_one_package_and_one_spelling
+    law_15_the_version_tag_is_made_whatever_the_condition
+    law_15_one_of_sixteen_packages_wins
 }

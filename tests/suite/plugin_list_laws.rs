@@ -12,10 +12,11 @@ use quire::meta::{
 use quire::version::Version;
 use serde_json::{Value, json};
 
-use crate::meta_laws::{Fixture, actor, repository, sqlite, tag};
+use crate::meta_laws::{actor, repository, tag};
 use crate::plugin_laws::{
     change, described, enabled, for_all, found, package, published, publishing, version, yanked,
 };
+use crate::stores::{Fixture, laws};
 
 const CATALOGS: [&str; 3] = ["a", "b", "system"];
 /// In the order of their bytes.
@@ -371,20 +372,8 @@ async fn law_17_versions_come_highest_first(Fixture { store, .. }: Fixture) {
     assert!(nothing.items.is_empty() && !nothing.more);
 }
 
-macro_rules! laws {
-    ($($store:ident: $($law:ident)+;)+) => {
-        $(mod $store {
-            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-            async fn $law() {
-                super::$law(super::$store().await).await;
-            })+
-        })+
-    };
-}
-
 laws! {
-    sqlite:
-        law_17_lists_hold_what_was_asked_for
-        law_17_a_page_begins_where_the_one_before_it_ended
-        law_17_versions_come_highest_first;
+    law_17_lists_hold_what_was_asked_for
+    law_17_a_page_begins_where_the_one_before_it_ended
+    law_17_versions_come_highest_first
 }

@@ -9,11 +9,12 @@ use quire::meta::{
     NewEnablement, NewPlugin, PluginChange, PluginRecord, PutManifest, SetBlock, SetEnablement,
 };
 
-use crate::meta_laws::{Fixture, actor, manifest, repository, sqlite, tag};
+use crate::meta_laws::{actor, manifest, repository, tag};
 use crate::plugin_laws::{
     NAME, PID, change, changes, enabled, file, found, last, latest, package, published, publishing, there,
     version, yanked,
 };
+use crate::stores::{self, Fixture, laws};
 
 const OTHER: &str = "b/com.acme.tool";
 
@@ -454,36 +455,25 @@ async fn a_list_of_enablements_is_of_one_moment(Fixture { store, .. }: Fixture) 
     assert!(seen[0] > 0 && seen[1] > 0, "{seen:?}");
 }
 
-macro_rules! laws {
-    ($($store:ident: $($law:ident)+;)+) => {
-        $(mod $store {
-            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-            async fn $law() {
-                super::$law(super::$store().await).await;
-            })+
-        })+
-    };
-}
-
 laws! {
-    sqlite:
-        law_12_every_change_of_a_version_is_told_once
-        a_channel_does_not_lead_to_what_is_yanked
-        law_16_what_is_blocked_falls_with_all_that_has_it
-        law_16_a_version_is_free_when_its_last_block_goes
-        law_16_nothing_blocked_is_published
-        an_enablement_says_what_was_accepted_and_what_is_there
-        enablements_go_with_their_organisation
-        an_organisation_enables_so_many_and_no_more
-        a_list_of_enablements_is_of_one_moment;
+    law_12_every_change_of_a_version_is_told_once
+    a_channel_does_not_lead_to_what_is_yanked
+    law_16_what_is_blocked_falls_with_all_that_has_it
+    law_16_a_version_is_free_when_its_last_block_goes
+    law_16_nothing_blocked_is_published
+    an_enablement_says_what_was_accepted_and_what_is_there
+    enablements_go_with_their_organisation
+    an_organisation_enables_so_many_and_no_more
+    a_list_of_enablements_is_of_one_moment
 }
 
 /// Every node keeps all blocks in memory, so there is an end to them.
 #[tokio::test]
 async fn sqlite_blocks_so_many_and_no_more() {
-    let Fixture { store, folder } = sqlite().await;
-    let (plugin, _) = two_catalogs(&*store).await;
-    let mut database = rusqlite::Connection::open(folder.path().join("quire.db")).unwrap();
+    let fixture = stores::sqlite().await.unwrap();
+    let store = &fixture.store;
+    let (plugin, _) = two_catalogs(&**store).await;
+    let mut database = rusqlite::Connection::open(fixture.sqlite_file()).unwrap();
     let filling = database.transaction().unwrap();
     for number in 0..BLOCKED - 3 {
         let digest = Sha256::of(&number.to_le_bytes()).0;
@@ -493,8 +483,8 @@ async fn sqlite_blocks_so_many_and_no_more() {
     filling.commit().unwrap();
     let member = plugin.files[0].sha256;
     assert_eq!(store.block(member, "four fall", &actor()).await.unwrap(), SetBlock::TooMany);
-    assert_eq!(reasons(&*store).await, [None, None]);
-    let (block, made) = block(&*store, plugin.package, "three fall").await;
+    assert_eq!(reasons(&**store).await, [None, None]);
+    let (block, made) = block(&**store, plugin.package, "three fall").await;
     assert_eq!((block.digests, made), (3, true));
     assert_eq!(store.block(member, "full", &actor()).await.unwrap(), SetBlock::TooMany);
     assert_eq!(store.blocked_digests().await.unwrap().len(), BLOCKED);

@@ -1,0 +1,136 @@
+//! A connection of the pool and the statements on it, each prepared once for the connection.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use deadpool_postgres::Object;
+use tokio_postgres::types::ToSql;
+use tokio_postgres::{Row, SimpleQueryMessage, Statement};
+
+use super::failure::{Failure, Result, only_reads};
+
+/// The values of a statement's parameters.
+pub(super) type Parameters<'a> = &'a [&'a (dyn ToSql + Sync)];
+
+/// A connection of the pool, inside of a transaction or not.
+pub(super) struct Db {
+    /// There until it is dropped.
+    client: Option<Object>,
+    in_transaction: bool,
+    /// The connection leads to a server that only reads, and is of no use any more.
+    is_spoiled: AtomicBool,
+    /// Whether nobody else writes to a catalog with a quota meanwhile, or nothing is written here.
+    pub(super) decides_quota: bool,
+}
+
+impl Db {
+    /// Each statement for itself.
+    pub(super) fn new(client: Object) -> Self {
+        let is_spoiled = AtomicBool::new(false);
+        Self { client: Some(client), in_transaction: false, is_spoiled, decides_quota: true }
+    }
+
+    /// Begins a transaction with a text of statements, and gives the values of the row that one of them answers.
+    pub(super) async fn begin(client: Object, statements: &str) -> Result<(Self, Vec<Option<String>>)> {
+        let mut db = Self::new(client);
+        db.in_transaction = true;
+        let answers = db.noted(db.client()?.simple_query(statements).await)?;
+        let row = answers.iter().find_map(|answer| match answer {
+            SimpleQueryMessage::Row(row) => Some(row),
+            _ => None,
+        });
+        let value = |row: &tokio_postgres::SimpleQueryRow, column| row.get(column).map(str::to_owned);
+        let values = row.map(|row| (0..row.len()).map(|column| value(row, column)).collect());
+        Ok((db, values.unwrap_or_default()))
+    }
+
+    /// Everything that is read through it is of one moment.
+    pub(super) async fn snapshot(client: Object) -> Result<Self> {
+        Ok(Self::begin(client, "BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY").await?.0)
+    }
+
+    /// Sends the end of a transaction. What was sent before it comes before it.
+    pub(super) async fn end(&self) -> Result<()> {
+        self.noted(self.client()?.batch_execute("COMMIT").await)
+    }
+
+    /// To be called once the end was answered.
+    pub(super) fn ended(&mut self) {
+        self.in_transaction = false;
+    }
+
+    /// Fails if a quota has to be decided and others may write at the same time.
+    pub(super) fn decide_quota(&self) -> Result<()> {
+        if self.decides_quota { Ok(()) } else { Err(Failure::QuotaSet) }
+    }
+
+    fn client(&self) -> Result<&Object> {
+        self.client.as_ref().ok_or(Failure::Damaged("no connection"))
+    }
+
+    fn noted<T>(&self, answer: std::result::Result<T, tokio_postgres::Error>) -> Result<T> {
+        answer.map_err(|error| {
+            if only_reads(&error) {
+                self.is_spoiled.store(true, Ordering::Relaxed);
+            }
+            error.into()
+        })
+    }
+
+    pub(super) async fn prepare(&self, sql: &str) -> Result<Statement> {
+        self.noted(self.client()?.prepare_cached(sql).await)
+    }
+
+    pub(super) async fn rows(&self, sql: &str, parameters: Parameters<'_>) -> Result<Vec<Row>> {
+        let statement = self.prepare(sql).await?;
+        self.noted(self.client()?.query(&statement, parameters).await)
+    }
+
+    /// The only row, if there is one.
+    pub(super) async fn row(&self, sql: &str, parameters: Parameters<'_>) -> Result<Option<Row>> {
+        let statement = self.prepare(sql).await?;
+        self.noted(self.client()?.query_opt(&statement, parameters).await)
+    }
+
+    /// Whether there is a row.
+    pub(super) async fn exists(&self, sql: &str, parameters: Parameters<'_>) -> Result<bool> {
+        Ok(!self.rows(sql, parameters).await?.is_empty())
+    }
+
+    /// How many rows were written.
+    pub(super) async fn execute(&self, sql: &str, parameters: Parameters<'_>) -> Result<u64> {
+        let statement = self.prepare(sql).await?;
+        self.execute_prepared(&statement, parameters).await
+    }
+
+    /// The same, sent at the first poll: several of them that are polled in an order run in that order.
+    pub(super) async fn execute_prepared(
+        &self,
+        statement: &Statement,
+        parameters: Parameters<'_>,
+    ) -> Result<u64> {
+        self.noted(self.client()?.execute(statement, parameters).await)
+    }
+}
+
+impl Drop for Db {
+    fn drop(&mut self) {
+        let Some(client) = self.client.take() else { return };
+        if self.is_spoiled.load(Ordering::Relaxed) {
+            drop(Object::take(client));
+            return;
+        }
+        if !self.in_transaction {
+            return;
+        }
+        // A connection goes back to the pool once nothing of the transaction is left; else it is closed.
+        let Ok(runtime) = tokio::runtime::Handle::try_current() else {
+            drop(Object::take(client));
+            return;
+        };
+        runtime.spawn(async move {
+            if client.batch_execute("ROLLBACK").await.is_err() {
+                drop(Object::take(client));
+            }
+        });
+    }
+}

@@ -1,0 +1,181 @@
+//! Transactions that write: what others wait for shortest is gathered, and goes to the server with the commit.
+
+use std::collections::BTreeMap;
+use std::ops::Deref;
+
+use deadpool_postgres::Object;
+
+use super::db::Db;
+use super::events::{self, NewEvent};
+use super::failure::{Failure, Result, lost};
+use super::outcome::Ticket;
+use super::{audit, organisations};
+use crate::access::Actor;
+use crate::meta::{AuditEntry, Change, Outcome};
+use crate::name::RepositoryName;
+
+/// What came of sending a commit.
+pub(super) enum Commit {
+    Done,
+    Failed(Failure),
+    /// The connection was lost: the server may have committed it or not.
+    Unknown(Ticket),
+}
+
+/// What a catalog gained, or with negative numbers lost.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Growth {
+    pub bytes: i64,
+    pub repositories: i64,
+}
+
+/// A transaction that writes. What others wait for shortest is gathered and written at its end.
+pub(super) struct Work {
+    db: Db,
+    ticket: Ticket,
+    growth: BTreeMap<String, Growth>,
+    raises_access_version: bool,
+    events: BTreeMap<String, Vec<NewEvent>>,
+    audit: Vec<AuditEntry>,
+}
+
+impl Deref for Work {
+    type Target = Db;
+
+    fn deref(&self) -> &Db {
+        &self.db
+    }
+}
+
+impl Work {
+    pub(super) async fn begin(client: Object) -> Result<Self> {
+        // The number of the transaction comes with its beginning, and is known before it can be asked for.
+        let begin = "BEGIN ISOLATION LEVEL READ COMMITTED; SELECT pg_current_xact_id()";
+        let (mut db, answer) = Db::begin(client, begin).await?;
+        db.decides_quota = false;
+        let ticket = answer.into_iter().next().flatten().and_then(Ticket::new);
+        Ok(Self {
+            db,
+            ticket: ticket.ok_or(Failure::Damaged("no number of a transaction"))?,
+            growth: BTreeMap::new(),
+            raises_access_version: false,
+            events: BTreeMap::new(),
+            audit: Vec::new(),
+        })
+    }
+
+    /// To be told whether a quota may be decided under the locks that are held.
+    pub(super) fn decides_quota(&mut self, decides: bool) {
+        self.db.decides_quota |= decides;
+    }
+
+    /// Counts what came into a catalog, or with negative numbers what left it.
+    pub(super) fn count(&mut self, catalog: &str, bytes: i64, repositories: i64) {
+        let counted = self.growth.entry(catalog.to_owned()).or_default();
+        counted.bytes += bytes;
+        counted.repositories += repositories;
+    }
+
+    /// To be called by every change of tokens, organisations, rules and blocks.
+    pub(super) fn raise_access_version(&mut self) {
+        self.raises_access_version = true;
+    }
+
+    pub(super) fn changed(&mut self, repository: &RepositoryName, change: Change, actor: &Actor) {
+        let catalog = repository.catalog();
+        let (action, object) = events::told(repository, &change);
+        self.tell(actor, action, Some(catalog), &object);
+        let event = NewEvent { repository: repository.clone(), change, actor: actor.subject.clone() };
+        self.events.entry(catalog.to_owned()).or_default().push(event);
+    }
+
+    /// How many changes were gathered.
+    pub(super) fn changes(&self) -> usize {
+        self.events.values().map(Vec::len).sum()
+    }
+
+    /// Tells the audit log about a change.
+    pub(super) fn tell(&mut self, actor: &Actor, action: &str, catalog: Option<&str>, object: &str) {
+        self.audit.push(AuditEntry {
+            actor: actor.subject.clone(),
+            action: action.to_owned(),
+            catalog: catalog.map(str::to_owned),
+            object: object.to_owned(),
+            outcome: Outcome::Done,
+            rule: actor.rule.clone(),
+            address: actor.address,
+            request_id: actor.request_id.clone(),
+        });
+    }
+
+    pub(super) fn record(&mut self, entry: AuditEntry) {
+        self.audit.push(entry);
+    }
+
+    /// Writes what was gathered, the rows that many wait for last, and makes all of it durable.
+    pub(super) async fn commit(mut self) -> Commit {
+        let sent = self.send_the_rest().await;
+        match sent {
+            Ok(()) => {
+                self.db.ended();
+                Commit::Done
+            }
+            // Before the commit was sent, nothing of it can be there.
+            Err(Unsent::Before(failure)) => Commit::Failed(failure),
+            Err(Unsent::With(Failure::Database(error))) if lost(&error) => Commit::Unknown(self.ticket),
+            Err(Unsent::With(failure)) => Commit::Failed(failure),
+        }
+    }
+
+    /// The last statements and the commit go out together: nobody waits for this node while it holds the row that
+    /// numbers events. After a failed one of them the server commits nothing.
+    async fn send_the_rest(&self) -> std::result::Result<(), Unsent> {
+        let growth = organisations::Counting::prepare(self, &self.growth).await?;
+        let version = match self.raises_access_version {
+            true => Some(self.prepare("UPDATE access_version SET version = version + 1").await?),
+            false => None,
+        };
+        let audit = audit::Insertion::prepare(self, &self.audit).await?;
+        // Of several catalogs, each row is taken in the order of the catalogs, and the last one here, too.
+        let mut events = Vec::new();
+        for (catalog, changes) in &self.events {
+            events.push(events::Insertion::prepare(self, catalog, changes).await?);
+        }
+        let last = events.pop();
+        if !events.is_empty() {
+            growth.run(self).await?;
+            for insertion in &events {
+                insertion.run(self).await?;
+            }
+        }
+        let counted = async { if events.is_empty() { growth.run(self).await } else { Ok(()) } };
+        let raised = async {
+            match &version {
+                Some(statement) => self.execute_prepared(statement, &[]).await.map(drop),
+                None => Ok(()),
+            }
+        };
+        let told = async { audit.run(self).await };
+        let numbered = async {
+            match &last {
+                Some(insertion) => insertion.run(self).await,
+                None => Ok(()),
+            }
+        };
+        let answers = tokio::join!(biased; counted, raised, told, numbered, self.db.end());
+        let (counted, raised, told, numbered, ended) = answers;
+        counted.and(raised).and(told).and(numbered).and(ended).map_err(Unsent::With)
+    }
+}
+
+/// When the end of a transaction failed.
+enum Unsent {
+    Before(Failure),
+    With(Failure),
+}
+
+impl From<Failure> for Unsent {
+    fn from(failure: Failure) -> Self {
+        Self::Before(failure)
+    }
+}

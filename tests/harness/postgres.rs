@@ -1,0 +1,199 @@
+//! A PostgreSQL of this test process alone, and fresh databases in it, migrated once.
+
+use std::io::{BufRead, BufReader};
+use std::net::TcpListener;
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Mutex, OnceLock, PoisonError};
+
+use quire::meta::postgres::PgMeta;
+
+/// Starts a cluster in the folder `$1` with the programs in `$2` on the port `$3`, says `ready`, and stops it when
+/// standard input ends: when the process that started it is gone, however it went.
+const KEEPER: &str = r#"
+trap '' INT TERM HUP
+as_user() { if [ "$(id -u)" = 0 ]; then runuser -u postgres -- "$@"; else "$@"; fi; }
+if [ "$(id -u)" = 0 ]; then chown postgres "$1"; fi
+options="-F -p $3 -c listen_addresses=127.0.0.1 -c unix_socket_directories=$1 -c max_connections=500
+    -c synchronous_commit=off -c full_page_writes=off -c log_min_messages=fatal"
+as_user "$2/initdb" -D "$1/data" -U postgres --auth=trust --no-sync -E UTF8 --locale=C >"$1.log" 2>&1 \
+    && as_user "$2/pg_ctl" -D "$1/data" -w -t 60 -l "$1/log" -o "$options" start >>"$1.log" 2>&1 && echo ready
+cat >/dev/null
+as_user "$2/pg_ctl" -D "$1/data" -m immediate stop >/dev/null 2>&1
+rm -rf "$1" "$1.log"
+"#;
+
+/// The cluster of this process.
+pub struct Cluster {
+    folder: PathBuf,
+    programs: PathBuf,
+    pub port: u16,
+    /// It ends the cluster when its standard input is closed, and that is when this process ends.
+    _keeper: Child,
+    databases: AtomicU32,
+    template: Mutex<bool>,
+}
+
+/// A database of one test.
+pub struct Database {
+    cluster: &'static Cluster,
+    pub name: String,
+    stays: bool,
+}
+
+/// The cluster of this process, started when it is asked for first. `None`: there are no programs for it, which was
+/// told.
+pub fn cluster() -> Option<&'static Cluster> {
+    static CLUSTER: OnceLock<Option<Cluster>> = OnceLock::new();
+    CLUSTER.get_or_init(|| programs().map(Cluster::start)).as_ref()
+}
+
+/// Where the newest PostgreSQL has its programs.
+pub fn programs() -> Option<PathBuf> {
+    let installed = std::fs::read_dir("/usr/lib/postgresql").into_iter().flatten().flatten();
+    let version = |path: &PathBuf| path.parent()?.file_name()?.to_str()?.parse::<u32>().ok();
+    let found = installed.map(|entry| entry.path().join("bin"));
+    let newest = found.filter(|path| path.join("initdb").is_file()).max_by_key(version);
+    if newest.is_none() {
+        let advice = "apt-get install postgresql, or make tools";
+        assert!(std::env::var("CI").as_deref() != Ok("true"), "PostgreSQL is missing: {advice}");
+        println!("SKIPPED PostgreSQL: {advice}");
+    }
+    newest
+}
+
+/// The URL of a fresh database with the schema of this program, which stays until the cluster ends. `None`: there
+/// is no PostgreSQL.
+pub async fn database() -> Option<String> {
+    let made =
+        tokio::task::spawn_blocking(|| Some(cluster()?.database().keep())).await.expect("a database")?;
+    Some(cluster()?.url(&made))
+}
+
+impl Cluster {
+    fn start(programs: PathBuf) -> Self {
+        // The path of a Unix socket has 107 bytes at most, so this is no folder below some other.
+        let folder =
+            tempfile::Builder::new().prefix("quire-pg-").tempdir_in("/tmp").expect("a folder").keep();
+        // Somebody else may take a free port before it is used.
+        for _ in 0..5 {
+            let port = TcpListener::bind("127.0.0.1:0").and_then(|socket| socket.local_addr());
+            let port = port.expect("a free port").port();
+            if let Some(keeper) = keep(&folder, &programs, port) {
+                let (databases, template) = (AtomicU32::new(0), Mutex::new(false));
+                return Self { folder, programs, port, _keeper: keeper, databases, template };
+            }
+        }
+        panic!("PostgreSQL does not start: {}.log says why", folder.display());
+    }
+
+    /// The URL of a database by the Unix socket.
+    pub fn url(&self, database: &str) -> String {
+        let folder = self.folder.display().to_string().replace('/', "%2F");
+        format!("postgres://postgres@{folder}:{}/{database}", self.port)
+    }
+
+    /// The URL of a database by TCP.
+    pub fn tcp_url(&self, database: &str) -> String {
+        format!("postgres://postgres@127.0.0.1:{}/{database}", self.port)
+    }
+
+    /// Runs statements, each for itself, and returns what they print.
+    pub fn sql(&self, database: &str, statements: &[&str]) -> String {
+        let mut psql = Command::new(self.programs.join("psql"));
+        psql.env_clear().args([
+            "-X",
+            "-q",
+            "-A",
+            "-t",
+            "-v",
+            "ON_ERROR_STOP=1",
+            "-U",
+            "postgres",
+            "-d",
+            database,
+        ]);
+        psql.arg("-h").arg(&self.folder).arg("-p").arg(self.port.to_string());
+        for statement in statements {
+            psql.args(["-c", statement]);
+        }
+        let done = psql.output().expect("psql");
+        assert!(done.status.success(), "{statements:?}: {}", String::from_utf8_lossy(&done.stderr));
+        String::from_utf8(done.stdout).expect("a text")
+    }
+
+    /// A database with nothing in it.
+    pub fn empty_database(&'static self) -> Database {
+        self.create("template0")
+    }
+
+    /// A database with the schema of this program.
+    pub fn database(&'static self) -> Database {
+        let mut made = self.template.lock().unwrap_or_else(PoisonError::into_inner);
+        if !*made {
+            self.sql("postgres", &["CREATE DATABASE quire_template"]);
+            let steps: Vec<&str> = PgMeta::MIGRATIONS.iter().map(|step| step.sql).collect();
+            self.sql("quire_template", &steps);
+            *made = true;
+        }
+        // One after the other: nobody else may look into the template meanwhile.
+        self.create("quire_template")
+    }
+
+    fn create(&'static self, template: &str) -> Database {
+        let number = self.databases.fetch_add(1, Ordering::Relaxed);
+        let name = format!("test_{number}");
+        self.sql("postgres", &[&format!("CREATE DATABASE {name} TEMPLATE {template}")]);
+        Database { cluster: self, name, stays: false }
+    }
+}
+
+impl Database {
+    /// Its URL by the Unix socket.
+    pub fn url(&self) -> String {
+        self.cluster.url(&self.name)
+    }
+
+    /// Its URL by TCP.
+    pub fn tcp_url(&self) -> String {
+        self.cluster.tcp_url(&self.name)
+    }
+
+    /// Runs statements, each for itself, and returns what they print.
+    pub fn sql(&self, statements: &[&str]) -> String {
+        self.cluster.sql(&self.name, statements)
+    }
+
+    /// Leaves it until the cluster ends.
+    pub fn keep(mut self) -> String {
+        self.stays = true;
+        self.name.clone()
+    }
+}
+
+impl Drop for Database {
+    fn drop(&mut self) {
+        if !self.stays && !std::thread::panicking() {
+            self.cluster.sql("postgres", &[&format!("DROP DATABASE {} WITH (FORCE)", self.name)]);
+        }
+    }
+}
+
+fn keep(folder: &Path, programs: &Path, port: u16) -> Option<Child> {
+    let mut keeper = Command::new("sh");
+    keeper.args(["-c", KEEPER, "keeper"]).arg(folder).arg(programs).arg(port.to_string());
+    // In a group of its own: what ends the tests with a signal to their group must not end who cleans up.
+    keeper.process_group(0).stdin(Stdio::piped()).stdout(Stdio::piped());
+    let mut keeper = keeper.spawn().expect("sh");
+    let mut said = String::new();
+    BufReader::new(keeper.stdout.take().expect("its output")).read_line(&mut said).expect("a line");
+    if said.trim() == "ready" {
+        return Some(keeper);
+    }
+    drop(keeper.stdin.take());
+    keeper.wait().expect("its end");
+    std::fs::create_dir_all(folder).expect("the folder");
+    None
+}
