@@ -115,6 +115,17 @@ CREATE TABLE tombstones (
     PRIMARY KEY (repository, tag)
 );
 
+-- Several nodes may serve one registry; the bytes of an upload session are on the one that opened it.
+CREATE TABLE nodes (
+    -- Made once, kept in the node's data folder.
+    id         uuid   NOT NULL PRIMARY KEY,
+    -- The process that serves under this id; of two with copies of one data folder, the one that came last.
+    run        uuid   NOT NULL,
+    -- How other nodes reach it; absent: they do not.
+    url        text,
+    started_at bigint NOT NULL
+);
+
 CREATE TABLE uploads (
     id         uuid   NOT NULL PRIMARY KEY,
     repository text   COLLATE "C" NOT NULL,
@@ -124,9 +135,12 @@ CREATE TABLE uploads (
     received   bigint NOT NULL,
     hash_state bytea  NOT NULL,
     created_at bigint NOT NULL,
-    touched_at bigint NOT NULL
+    touched_at bigint NOT NULL,
+    -- Whose bytes they are: those of the node that opened the session.
+    node       uuid
 );
 CREATE INDEX uploads_by_touched ON uploads (touched_at);
+CREATE INDEX uploads_by_node ON uploads (node);
 -- How many bytes wait in upload sessions of a catalog's repositories.
 CREATE INDEX uploads_by_repository ON uploads (repository) INCLUDE (received);
 

@@ -4,12 +4,12 @@
 
 pub mod package;
 pub mod plugin_api;
+#[cfg(feature = "postgres")]
+pub mod postgres;
 pub mod relay;
 pub mod replicas;
 #[cfg(feature = "s3")]
 pub mod seaweed;
-#[cfg(feature = "postgres")]
-pub mod postgres;
 
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Read, Write};

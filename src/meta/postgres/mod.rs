@@ -6,6 +6,7 @@ mod audit;
 mod blobs;
 mod blocks;
 mod db;
+mod digests;
 mod enablements;
 mod events;
 mod failure;
@@ -38,11 +39,11 @@ use self::attempts::{Attempts, attempted, poll, read, read_snapshot, write};
 use self::db::Db;
 use self::failure::{Failure, Result as Attempt};
 use self::transaction::{Commit, Work};
-use super::migrate::Migration;
+use super::migrate::{Migration, Program};
 use super::{
     AuditEntry, AuditRecord, BlobRecord, CatalogRefusal, CreateToken, DeleteOrganisation, Event, Holder,
     ImmutableTags, KeyRecord, ManifestRecord, MetaError, MetaStore, MountBlob, MountSource, NewManifest,
-    Organisation, OrganisationChange, Page, PutManifest, Referrer, TagWrite, TokenRecord, Upload,
+    Node, Organisation, OrganisationChange, Page, PutManifest, Referrer, TagWrite, TokenRecord, Upload,
     WriteOrganisation, WriteTags,
 };
 use crate::access::{Actor, ReadScope};
@@ -81,6 +82,7 @@ impl PgMeta {
         version: 1,
         name: "registry",
         sql: include_str!("../../../migrations/postgres/0001_registry.sql"),
+        oldest_program: Program::new(0, 2, 0),
     }];
 
     /// A store on a database that has the schema. Whoever makes the pool decides on time-outs.
@@ -236,6 +238,31 @@ impl MetaStore for PgMeta {
         read!(self, |db| repositories::list(db, scope, after.unwrap_or_default(), limit))
     }
 
+    async fn digests(&self, after: Option<Sha256>, limit: usize) -> Result<Vec<(Sha256, u64)>, MetaError> {
+        read!(self, |db| digests::list(db, after, limit))
+    }
+
+    async fn hot_digests(
+        &self,
+        after: Option<Sha256>,
+        limit: usize,
+    ) -> Result<Vec<(Sha256, u64)>, MetaError> {
+        let (mut hot, mut after) = (Vec::new(), after);
+        loop {
+            let wanted = limit - hot.len();
+            let look = read!(self, |db| digests::list_hot(db, after, wanted))?;
+            hot.extend(look.digests);
+            if hot.len() == limit || look.seen.is_none() {
+                return Ok(hot);
+            }
+            after = look.seen;
+        }
+    }
+
+    async fn announce_node(&self, node: &Node) -> Result<(), MetaError> {
+        write!(self, |work| uploads::announce(work, node))
+    }
+
     async fn create_upload(&self, upload: Upload) -> Result<(), MetaError> {
         write!(self, |work| uploads::create(work, &upload))
     }
@@ -256,8 +283,13 @@ impl MetaStore for PgMeta {
         write!(self, |work| uploads::expire(work, id, idle))
     }
 
-    async fn stale_uploads(&self, idle: Duration, limit: usize) -> Result<Vec<Uuid>, MetaError> {
-        read!(self, |db| uploads::stale(db, idle, limit))
+    async fn stale_uploads(
+        &self,
+        node: Option<Uuid>,
+        idle: Duration,
+        limit: usize,
+    ) -> Result<Vec<Uuid>, MetaError> {
+        read!(self, |db| uploads::stale(db, node, idle, limit))
     }
 
     async fn staged_bytes(&self, catalog: &str) -> Result<u64, MetaError> {

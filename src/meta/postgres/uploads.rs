@@ -1,4 +1,4 @@
-//! Upload sessions.
+//! Upload sessions, and the nodes that have their bytes.
 
 use std::time::Duration;
 
@@ -8,13 +8,31 @@ use super::db::Db;
 use super::failure::Result;
 use super::rows::{most, now, size, text, unsigned};
 use super::transaction::Work;
-use crate::meta::Upload;
+use crate::meta::{NODE_MEMORY, Node, Upload};
 use crate::staging::Checkpoint;
+
+pub(super) async fn announce(work: &Work, node: &Node) -> Result<()> {
+    work.execute(
+        "INSERT INTO nodes (id, run, url, started_at) VALUES ($1, $2, $3, $4)
+         ON CONFLICT (id) DO UPDATE SET run = excluded.run, url = excluded.url, started_at = excluded.started_at",
+        &[&node.id, &node.run, &node.url, &now()],
+    )
+    .await?;
+    // A session that is being made meanwhile is waited for, or makes its node known again.
+    work.execute("LOCK TABLE uploads IN SHARE MODE", &[]).await?;
+    work.execute(
+        "DELETE FROM nodes AS n WHERE n.started_at <= $1 AND n.id <> $2
+         AND NOT EXISTS (SELECT FROM uploads AS u WHERE u.node = n.id)",
+        &[&latest(NODE_MEMORY), &node.id],
+    )
+    .await?;
+    Ok(())
+}
 
 pub(super) async fn create(work: &Work, upload: &Upload) -> Result<()> {
     work.execute(
-        "INSERT INTO uploads (id, repository, subject, received, hash_state, created_at, touched_at)
-         VALUES ($1, $2, $3, $4, $5, $6, $6)",
+        "INSERT INTO uploads (id, repository, subject, received, hash_state, created_at, touched_at, node)
+         VALUES ($1, $2, $3, $4, $5, $6, $6, $7)",
         &[
             &upload.id,
             &upload.repository,
@@ -22,17 +40,35 @@ pub(super) async fn create(work: &Work, upload: &Upload) -> Result<()> {
             &size(upload.checkpoint.offset)?,
             &upload.checkpoint.hash_state,
             &now(),
+            &upload.home.as_ref().map(|node| node.id),
         ],
     )
     .await?;
+    if let Some(node) = &upload.home {
+        work.execute(
+            "INSERT INTO nodes (id, run, url, started_at) VALUES ($1, $2, $3, $4) ON CONFLICT DO NOTHING",
+            &[&node.id, &node.run, &node.url, &now()],
+        )
+        .await?;
+    }
     Ok(())
 }
 
 pub(super) async fn find(db: &Db, id: Uuid) -> Result<Option<Upload>> {
-    let sql = "SELECT repository, subject, received, hash_state FROM uploads WHERE id = $1";
-    let Some(row) = db.row(sql, &[&id]).await? else { return Ok(None) };
+    let row = db
+        .row(
+            "SELECT u.repository, u.subject, u.received, u.hash_state, n.id, n.run, n.url
+             FROM uploads AS u LEFT JOIN nodes AS n ON n.id = u.node WHERE u.id = $1",
+            &[&id],
+        )
+        .await?;
+    let Some(row) = row else { return Ok(None) };
     let checkpoint = Checkpoint { offset: unsigned(&row, 2)?, hash_state: row.try_get(3)? };
-    Ok(Some(Upload { id, repository: row.try_get(0)?, subject: row.try_get(1)?, checkpoint }))
+    let home = match row.try_get(4)? {
+        Some(id) => Some(Node { id, run: row.try_get(5)?, url: row.try_get(6)? }),
+        None => None,
+    };
+    Ok(Some(Upload { id, repository: row.try_get(0)?, subject: row.try_get(1)?, checkpoint, home }))
 }
 
 pub(super) async fn checkpoint(work: &Work, id: Uuid, checkpoint: &Checkpoint) -> Result<bool> {
@@ -72,8 +108,13 @@ pub(super) async fn staged_bytes(db: &Db, catalog: &str) -> Result<u64> {
     row.map_or(Ok(0), |row| unsigned(&row, 0))
 }
 
-pub(super) async fn stale(db: &Db, idle: Duration, limit: usize) -> Result<Vec<Uuid>> {
-    let sql = "SELECT id FROM uploads WHERE touched_at <= $1 ORDER BY touched_at LIMIT $2";
-    let rows = db.rows(sql, &[&latest(idle), &most(limit)]).await?;
+pub(super) async fn stale(db: &Db, node: Option<Uuid>, idle: Duration, limit: usize) -> Result<Vec<Uuid>> {
+    let rows = db
+        .rows(
+            "SELECT id FROM uploads WHERE touched_at <= $1 AND ($2::uuid IS NULL OR node IS NULL OR node = $2)
+             ORDER BY touched_at LIMIT $3",
+            &[&latest(idle), &node, &most(limit)],
+        )
+        .await?;
     rows.iter().map(|row| Ok(row.try_get(0)?)).collect()
 }
