@@ -49,7 +49,7 @@ macro_rules! read {
     ($store:expr, |$db:ident| $work:expr) => {{
         $store.counters.reads.increment(1);
         attempted!($store, {
-            let $db = &$store.connection().await?;
+            let $db = &mut $store.connection().await?;
             $work.await
         })
     }};
@@ -61,7 +61,7 @@ macro_rules! poll {
     ($store:expr, |$db:ident| $work:expr) => {{
         $store.counters.polls.increment(1);
         attempted!($store, {
-            let $db = &$store.connection().await?;
+            let $db = &mut $store.connection().await?;
             $work.await
         })
     }};

@@ -4,7 +4,7 @@ use tokio_postgres::{Row, Statement};
 
 use super::db::{Db, Parameters};
 use super::failure::{Failure, Result};
-use super::locks::{Lock, Mode};
+use super::locks::Lock;
 use super::rows::{most, now, text, texts, time, unsigned};
 use super::transaction::Work;
 use crate::meta::{AuditEntry, AuditRecord, Outcome};
@@ -60,38 +60,39 @@ pub(super) async fn record(work: &mut Work, entry: &AuditEntry) -> Result<()> {
     Ok(())
 }
 
-/// The highest id of which, and of all below, it is known whether they are there.
-pub(super) async fn settled(work: &mut Work) -> Result<i64> {
-    work.lock([(Lock::Audit, Mode::Alone)]).await?;
-    let row = work.row("SELECT coalesce(max(id), 0) FROM audit", &[]).await?;
-    row.map_or(Ok(0), |row| Ok(row.try_get(0)?))
+/// The highest id of which, and of all below, it is known whether they are there: lines get their numbers before
+/// they can be seen, and nothing is shown above a number that may still come.
+async fn settled(db: &mut Db) -> Result<i64> {
+    // Each statement of the text sees what was committed before it began.
+    let text = format!(
+        "BEGIN ISOLATION LEVEL READ COMMITTED; SELECT pg_advisory_xact_lock({}); SELECT max(id) FROM audit; COMMIT",
+        Lock::Audit.key()
+    );
+    let highest = db.run_at_once(&text).await?;
+    highest.map_or(Ok(0), |id| id.parse().map_err(|_| Failure::Damaged("a number")))
 }
 
-const COLUMNS: &str = "id, at, actor, action, catalog, object, outcome, rule, address, request_id";
-
+pub(super) const LIST: &str =
+    "SELECT id, at, actor, action, catalog, object, outcome, rule, address, request_id
+     FROM audit WHERE id > $1 AND id <= $2 ORDER BY id LIMIT $3";
 /// Each catalog is read from its own place in the index, at most a page of it.
+pub(super) const LIST_OF_CATALOGS: &str =
+    "SELECT line.* FROM (SELECT DISTINCT unnest($4::text[]) AS id) AS wanted CROSS JOIN LATERAL
+         (SELECT id, at, actor, action, catalog, object, outcome, rule, address, request_id
+          FROM audit WHERE catalog = wanted.id AND id > $1 AND id <= $2 ORDER BY id LIMIT $3) AS line
+     ORDER BY line.id LIMIT $3";
+
 pub(super) async fn list(
-    db: &Db,
+    db: &mut Db,
     catalogs: Option<&[String]>,
     after: u64,
-    settled: i64,
     limit: usize,
 ) -> Result<Vec<AuditRecord>> {
-    let after = i64::try_from(after).unwrap_or(i64::MAX);
+    let settled = settled(db).await?;
+    let (after, most) = (i64::try_from(after).unwrap_or(i64::MAX), most(limit));
     let rows = match catalogs {
-        None => {
-            let sql = format!("SELECT {COLUMNS} FROM audit WHERE id > $1 AND id <= $2 ORDER BY id LIMIT $3");
-            db.rows(&sql, &[&after, &settled, &most(limit)]).await?
-        }
-        Some(catalogs) => {
-            let sql = format!(
-                "SELECT line.* FROM (SELECT DISTINCT unnest($1::text[]) AS id) AS wanted CROSS JOIN LATERAL
-                     (SELECT {COLUMNS} FROM audit WHERE catalog = wanted.id AND id > $2 AND id <= $3
-                      ORDER BY id LIMIT $4) AS line
-                 ORDER BY line.id LIMIT $4"
-            );
-            db.rows(&sql, &[&texts(catalogs), &after, &settled, &most(limit)]).await?
-        }
+        None => db.rows(LIST, &[&after, &settled, &most]).await?,
+        Some(catalogs) => db.rows(LIST_OF_CATALOGS, &[&after, &settled, &most, &texts(catalogs)]).await?,
     };
     rows.iter().map(line).collect()
 }

@@ -1,18 +1,20 @@
 //! Links of blobs to repositories.
 
+use std::collections::BTreeMap;
+
 use tokio_postgres::Row;
 use uuid::Uuid;
 
-use super::db::Db;
+use super::db::{Db, Parameters};
 use super::failure::Result;
 use super::locks::{Lock, Mode};
 use super::repositories::{self, held_anywhere, held_in_scope, row_in_scope};
 use super::rows::{by, digests, now, size, unsigned};
 use super::transaction::Work;
-use super::uploads;
+use super::{organisations, uploads};
 use crate::access::{Actor, ReadScope};
 use crate::digest::{Digest, Sha256};
-use crate::meta::{BlobRecord, CatalogRefusal, Change, MountBlob, MountSource};
+use crate::meta::{BlobRecord, CatalogRefusal, Change, MountBlob, MountSource, Usage};
 use crate::name::RepositoryName;
 
 /// Reads the columns `sha256, sha512, size` from a place on.
@@ -76,67 +78,109 @@ async fn link_as(
     actor: &Actor,
 ) -> Result<std::result::Result<(), CatalogRefusal>> {
     let catalog = repository.catalog();
-    let counts = !uncounted(work, catalog, &[blob.digests.sha256]).await?.is_empty();
-    let bytes = if counts { blob.size } else { 0 };
-    let id = match repositories::find_or_make(work, repository, bytes).await? {
-        Ok(id) => id,
-        Err(refusal) => return Ok(Err(refusal)),
+    let digests = [blob.digests.sha256];
+    let (uncounted, known, room) = tokio::try_join!(
+        uncounted(work, catalog, &digests),
+        repositories::hold(work, repository),
+        organisations::room(work, catalog),
+    )?;
+    let bytes = if uncounted.is_empty() { 0 } else { blob.size };
+    let admitted = match room {
+        Some(room) => room.admits(work, Usage { bytes, repositories: known.is_none().into() })?,
+        None => Err(CatalogRefusal::Unknown),
     };
+    if let Err(refusal) = admitted {
+        return Ok(Err(refusal));
+    }
+    let id = repositories::make(work, repository, known).await?;
     work.count(catalog, size(bytes)?, 0);
-    insert(work, id, repository, blob, action, actor).await?;
+    let new = insert(work, id, repository, std::slice::from_ref(blob)).await?;
+    tell(work, repository, &new, action, actor);
     Ok(Ok(()))
 }
 
-/// Writes the link, or the SHA-512 that a link lacked.
+/// Writes links, or the SHA-512 that a link lacked. A row that was there and is changed has a transaction in `xmax`;
+/// a new one has none.
+const INSERT: &str = "INSERT INTO blob_links AS b (repository, catalog, sha256, sha512, size, created_at)
+     SELECT $1, $2, new.sha256, new.sha512, new.size, $3
+     FROM unnest($4::bytea[], $5::bytea[], $6::bigint[]) AS new (sha256, sha512, size)
+     ON CONFLICT (repository, sha256) DO UPDATE SET sha512 = excluded.sha512
+     WHERE excluded.sha512 IS NOT NULL AND b.sha512 IS DISTINCT FROM excluded.sha512
+     RETURNING b.sha256, b.xmax = 0";
+
+/// Writes links of blobs, and gives the digests of those that are new.
 pub(super) async fn insert(
-    work: &mut Work,
+    db: &Db,
     id: i64,
     repository: &RepositoryName,
-    blob: &BlobRecord,
-    action: &str,
-    actor: &Actor,
-) -> Result<()> {
-    let digest = blob.digests.sha256;
-    let sha512 = blob.digests.sha512.as_ref().map(|bytes| bytes.as_slice());
-    // A row that was there and is changed has a transaction in `xmax`; a new one has none.
-    let written = work
-        .row(
-            "INSERT INTO blob_links AS b (repository, catalog, sha256, sha512, size, created_at)
-             VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT (repository, sha256) DO UPDATE
-             SET sha512 = excluded.sha512
-             WHERE excluded.sha512 IS NOT NULL AND b.sha512 IS DISTINCT FROM excluded.sha512
-             RETURNING b.xmax = 0",
-            &[&id, &repository.catalog(), &digest, &sha512, &size(blob.size)?, &now()],
-        )
-        .await?;
-    if written.map(|row| row.try_get(0)).transpose()? == Some(true) {
-        work.tell(actor, action, Some(repository.catalog()), &format!("{repository}@{digest}"));
+    blobs: &[BlobRecord],
+) -> Result<Vec<Sha256>> {
+    // No row can be written twice by one statement.
+    let blobs: BTreeMap<Sha256, &BlobRecord> = blobs.iter().map(|blob| (blob.digests.sha256, blob)).collect();
+    if blobs.is_empty() {
+        return Ok(Vec::new());
     }
-    Ok(())
+    let sha256: Vec<Sha256> = blobs.keys().copied().collect();
+    let sha512: Vec<Option<&[u8]>> =
+        blobs.values().map(|blob| blob.digests.sha512.as_ref().map(|bytes| bytes.as_slice())).collect();
+    let sizes: Vec<i64> = blobs.values().map(|blob| size(blob.size)).collect::<Result<_>>()?;
+    let parameters: Parameters<'_> = &[&id, &repository.catalog(), &now(), &sha256, &sha512, &sizes];
+    let mut new = Vec::new();
+    for row in db.rows(INSERT, parameters).await? {
+        if row.try_get(1)? {
+            new.push(row.try_get(0)?);
+        }
+    }
+    Ok(new)
 }
 
-/// Where a blob can be mounted from.
+/// Tells the audit log about new links.
+pub(super) fn tell(
+    work: &mut Work,
+    repository: &RepositoryName,
+    new: &[Sha256],
+    action: &str,
+    actor: &Actor,
+) {
+    for digest in new {
+        work.tell(actor, action, Some(repository.catalog()), &format!("{repository}@{digest}"));
+    }
+}
+
+/// Where a blob can be mounted from: the repository that has it.
 pub(super) async fn find_source(
     db: &Db,
     digest: &Digest,
     source: &MountSource,
-) -> Result<Option<BlobRecord>> {
+) -> Result<Option<(RepositoryName, BlobRecord)>> {
     match source {
-        MountSource::Repository(from) => find(db, from, digest).await,
+        MountSource::Repository(from) => Ok(find(db, from, digest).await?.map(|blob| (from.clone(), blob))),
         MountSource::Scope(scope) => find_anywhere(db, digest, scope).await,
     }
+}
+
+pub(super) const HOLD: &str = "SELECT 1 FROM repositories AS r JOIN blob_links AS b ON b.repository = r.id
+     WHERE r.name = $1 AND b.sha256 = $2 FOR KEY SHARE OF b";
+
+/// A source that stays until the transaction ends: who takes it away waits, and then finds the new link.
+async fn hold_source(work: &Work, digest: Sha256, source: &MountSource) -> Result<Option<BlobRecord>> {
+    while let Some((repository, blob)) = find_source(work, &digest.into(), source).await? {
+        if work.exists(HOLD, &[&repository, &digest]).await? {
+            return Ok(Some(blob));
+        }
+    }
+    Ok(None)
 }
 
 pub(super) async fn mount(
     work: &mut Work,
     repository: &RepositoryName,
-    seen: &BlobRecord,
+    digest: Sha256,
     source: &MountSource,
     actor: &Actor,
 ) -> Result<MountBlob> {
-    let digest = seen.digests.sha256;
     work.lock(locks(repository, digest)).await?;
-    let Some(blob) = find_source(work, &digest.into(), source).await? else { return Ok(MountBlob::Absent) };
+    let Some(blob) = hold_source(work, digest, source).await? else { return Ok(MountBlob::Absent) };
     let linked = link_as(work, repository, &blob, "blob.mount", actor).await?;
     Ok(linked.map_or_else(MountBlob::Refused, |()| MountBlob::Mounted(blob)))
 }
@@ -151,10 +195,14 @@ pub(super) const SOURCE_IN_SCOPE: [&str; 2] = [
 ];
 
 /// The blob in any repository of the scope.
-async fn find_anywhere(db: &Db, digest: &Digest, scope: &ReadScope) -> Result<Option<BlobRecord>> {
+async fn find_anywhere(
+    db: &Db,
+    digest: &Digest,
+    scope: &ReadScope,
+) -> Result<Option<(RepositoryName, BlobRecord)>> {
     let (anywhere, in_scope) = (by(digest, SOURCE), by(digest, SOURCE_IN_SCOPE));
     let row = row_in_scope(db, anywhere, in_scope, &digest.as_bytes(), scope).await?;
-    row.map(|row| record(&row, 1)).transpose()
+    row.map(|row| Ok((row.try_get(0)?, record(&row, 1)?))).transpose()
 }
 
 pub(super) async fn unlink(
@@ -165,7 +213,10 @@ pub(super) async fn unlink(
 ) -> Result<bool> {
     let Some(seen) = find(work, repository, digest).await? else { return Ok(false) };
     let (catalog, digest) = (repository.catalog(), seen.digests.sha256);
-    work.lock([(Lock::Catalog(catalog), Mode::Shared), (Lock::Blob(catalog, digest), Mode::Alone)]).await?;
+    // No manifest is decided on meanwhile that refers to it.
+    let repository_alone = (Lock::Repository(repository), Mode::Alone);
+    let counted = (Lock::Blob(catalog, digest), Mode::Alone);
+    work.lock([repository_alone, (Lock::Catalog(catalog), Mode::Shared), counted]).await?;
     let deleted = work
         .row(
             "DELETE FROM blob_links AS b USING repositories AS r

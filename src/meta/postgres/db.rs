@@ -29,23 +29,35 @@ impl Db {
         Self { client: Some(client), in_transaction: false, is_spoiled, decides_quota: true }
     }
 
-    /// Begins a transaction with a text of statements, and gives the values of the row that one of them answers.
-    pub(super) async fn begin(client: Object, statements: &str) -> Result<(Self, Vec<Option<String>>)> {
+    /// Begins a transaction with a text of statements, and gives the first value of the last row of them.
+    pub(super) async fn begin(client: Object, statements: &str) -> Result<(Self, Option<String>)> {
         let mut db = Self::new(client);
         db.in_transaction = true;
-        let answers = db.noted(db.client()?.simple_query(statements).await)?;
-        let row = answers.iter().find_map(|answer| match answer {
-            SimpleQueryMessage::Row(row) => Some(row),
-            _ => None,
-        });
-        let value = |row: &tokio_postgres::SimpleQueryRow, column| row.get(column).map(str::to_owned);
-        let values = row.map(|row| (0..row.len()).map(|column| value(row, column)).collect());
-        Ok((db, values.unwrap_or_default()))
+        let value = db.run(statements).await?;
+        Ok((db, value))
     }
 
     /// Everything that is read through it is of one moment.
     pub(super) async fn snapshot(client: Object) -> Result<Self> {
         Ok(Self::begin(client, "BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY").await?.0)
+    }
+
+    /// Runs a text of statements that has no parameters, and gives the first value of the last row of them.
+    async fn run(&self, statements: &str) -> Result<Option<String>> {
+        let answers = self.noted(self.client()?.simple_query(statements).await)?;
+        let row = answers.iter().rev().find_map(|answer| match answer {
+            SimpleQueryMessage::Row(row) => Some(row),
+            _ => None,
+        });
+        Ok(row.and_then(|row| row.get(0)).map(str::to_owned))
+    }
+
+    /// A transaction in one text, so that nobody waits for this node while it holds a lock.
+    pub(super) async fn run_at_once(&mut self, transaction: &str) -> Result<Option<String>> {
+        self.in_transaction = true;
+        let value = self.run(transaction).await?;
+        self.in_transaction = false;
+        Ok(value)
     }
 
     /// Sends the end of a transaction. What was sent before it comes before it.
@@ -82,7 +94,7 @@ impl Db {
 
     pub(super) async fn rows(&self, sql: &str, parameters: Parameters<'_>) -> Result<Vec<Row>> {
         let statement = self.prepare(sql).await?;
-        self.noted(self.client()?.query(&statement, parameters).await)
+        self.rows_prepared(&statement, parameters).await
     }
 
     /// The only row, if there is one.
@@ -102,7 +114,16 @@ impl Db {
         self.execute_prepared(&statement, parameters).await
     }
 
-    /// The same, sent at the first poll: several of them that are polled in an order run in that order.
+    /// Rows, asked for at the first poll: several such that are polled in an order run in that order.
+    pub(super) async fn rows_prepared(
+        &self,
+        statement: &Statement,
+        parameters: Parameters<'_>,
+    ) -> Result<Vec<Row>> {
+        self.noted(self.client()?.query(statement, parameters).await)
+    }
+
+    /// How many rows were written, sent at the first poll, too.
     pub(super) async fn execute_prepared(
         &self,
         statement: &Statement,

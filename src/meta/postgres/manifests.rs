@@ -1,23 +1,24 @@
 //! Manifests, what they refer to, and who refers to them.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
-use super::db::Db;
+use super::db::{Db, Parameters};
 use super::failure::{Failure, Result};
 use super::locks::{Lock, Mode};
 use super::rows::{self, by, now, size, text, unsigned};
 use super::tag_rules::Rules;
-use super::tags::Wish;
+use super::tags::{Standing, Wish};
 use super::transaction::Work;
 use super::{blobs, blocks, organisations, plugin_versions, repositories, tags};
 use crate::access::Actor;
 use crate::digest::{Digest, Sha256};
 use crate::manifest::{ManifestReference, Target};
 use crate::meta::{
-    BlobRecord, Change, LATEST, ManifestRecord, NewManifest, Page, PutManifest, REFERRERS_PAGE,
-    REFERRERS_PAGE_BYTES, Referrer, TagCondition, TagRefusal, Usage,
+    BlobRecord, CatalogRefusal, Change, LATEST, ManifestRecord, NewManifest, PLUGIN_ARTIFACT_TYPE, Page,
+    PutManifest, REFERRERS_PAGE, REFERRERS_PAGE_BYTES, Referrer, TagCondition, TagRefusal, Usage,
 };
 use crate::name::{RepositoryName, Tag};
+use crate::version::Version;
 
 /// By each of the two algorithms.
 pub(super) const FIND: [&str; 2] = [
@@ -36,29 +37,70 @@ pub(super) async fn find(
     row.as_ref().map(rows::manifest).transpose()
 }
 
-/// What a repository has under a digest: its SHA-256 and its size.
-type Held = Option<(Sha256, u64)>;
+/// What tags are to point to: whether it is there, as which version of a plugin, and whether it is a plugin's.
+pub(super) struct Tagged {
+    pub sha256: Sha256,
+    pub version: Option<Version>,
+    pub of_plugin: bool,
+}
 
-/// What a repository has of one kind, for each of some digests.
-async fn held(db: &Db, id: i64, target: Target, digests: &[Digest]) -> Result<Vec<Held>> {
-    let table = match target {
-        Target::Blob => "blob_links",
-        Target::Manifest => "manifests",
+pub(super) const TAGGED: &str = "
+    SELECT coalesce(a.sha256, b.sha256), v.version, coalesce(a.artifact_type, b.artifact_type)
+    FROM unnest($2::bytea[], $3::bytea[]) WITH ORDINALITY AS wanted (sha256, sha512, place)
+    LEFT JOIN manifests AS a ON a.repository = $1 AND a.sha256 = wanted.sha256
+    LEFT JOIN manifests AS b ON b.repository = $1 AND b.sha512 = wanted.sha512
+    LEFT JOIN plugin_versions AS v ON v.repository = $1 AND v.manifest = coalesce(a.sha256, b.sha256)
+        AND v.deleted_at IS NULL
+    ORDER BY wanted.place";
+
+/// The manifests of a repository under some digests, in their order.
+pub(super) async fn tagged(db: &Db, id: i64, digests: &[Digest]) -> Result<Vec<Option<Tagged>>> {
+    let (sha256, sha512) = columns(digests);
+    let rows = db.rows(TAGGED, &[&id, &sha256, &sha512]).await?;
+    let tagged = |row: &tokio_postgres::Row| {
+        let Some(sha256) = row.try_get(0)? else { return Ok(None) };
+        let of_plugin = row.try_get::<_, Option<&str>>(2)? == Some(PLUGIN_ARTIFACT_TYPE);
+        Ok(Some(Tagged { sha256, version: row.try_get(1)?, of_plugin }))
     };
+    rows.iter().map(tagged).collect()
+}
+
+/// Digests in a column for each algorithm.
+fn columns(digests: &[Digest]) -> (Vec<Option<Vec<u8>>>, Vec<Option<Vec<u8>>>) {
     let of = |wanted: fn(&Digest) -> bool| {
         let bytes = move |digest: &Digest| wanted(digest).then(|| digest.as_bytes().to_vec());
         digests.iter().map(bytes).collect::<Vec<_>>()
     };
-    let sha256 = of(|digest| matches!(digest, Digest::Sha256(_)));
-    let sha512 = of(|digest| matches!(digest, Digest::Sha512(_)));
-    let sql = format!(
-        "SELECT coalesce(a.sha256, b.sha256), coalesce(a.size, b.size)
-         FROM unnest($2::bytea[], $3::bytea[]) WITH ORDINALITY AS wanted (sha256, sha512, place)
-         LEFT JOIN {table} AS a ON a.repository = $1 AND a.sha256 = wanted.sha256
-         LEFT JOIN {table} AS b ON b.repository = $1 AND b.sha512 = wanted.sha512
-         ORDER BY wanted.place"
-    );
-    let rows = db.rows(&sql, &[&id, &sha256, &sha512]).await?;
+    (of(|digest| matches!(digest, Digest::Sha256(_))), of(|digest| matches!(digest, Digest::Sha512(_))))
+}
+
+/// What a repository has under a digest: its SHA-256 and its size.
+type Held = Option<(Sha256, u64)>;
+
+macro_rules! held {
+    ($table:literal) => {
+        concat!(
+            "SELECT coalesce(a.sha256, b.sha256), coalesce(a.size, b.size)
+             FROM unnest($2::bytea[], $3::bytea[]) WITH ORDINALITY AS wanted (sha256, sha512, place)
+             LEFT JOIN ",
+            $table,
+            " AS a ON a.repository = $1 AND a.sha256 = wanted.sha256 LEFT JOIN ",
+            $table,
+            " AS b ON b.repository = $1 AND b.sha512 = wanted.sha512 ORDER BY wanted.place"
+        )
+    };
+}
+pub(super) const HELD_BLOBS: &str = held!("blob_links");
+pub(super) const HELD_MANIFESTS: &str = held!("manifests");
+
+/// What a repository has of one kind, for each of some digests.
+async fn held(db: &Db, id: i64, target: Target, digests: &[Digest]) -> Result<Vec<Held>> {
+    let statement = match target {
+        Target::Blob => HELD_BLOBS,
+        Target::Manifest => HELD_MANIFESTS,
+    };
+    let (sha256, sha512) = columns(digests);
+    let rows = db.rows(statement, &[&id, &sha256, &sha512]).await?;
     let held = |row: &tokio_postgres::Row| match row.try_get(0)? {
         Some(sha256) => Ok(Some((sha256, unsigned(row, 1)?))),
         None => Ok(None),
@@ -109,6 +151,7 @@ struct Decision {
     targets: Vec<Sha256>,
     /// The bytes by which the catalog grows.
     added: u64,
+    standing: Standing,
 }
 
 /// Whether a manifest may be stored in a repository, or why not. `id` is the row of that, if there is one.
@@ -117,51 +160,76 @@ async fn decide(
     id: Option<i64>,
     new: &NewManifest,
 ) -> Result<std::result::Result<Decision, PutManifest>> {
-    let NewManifest { repository, tags, condition, may_move, .. } = new;
     let digest = new.digests.sha256;
+    let catalog = new.repository.catalog();
     let of_plugin = new.plugin.iter().flat_map(|plugin| {
         std::iter::once(plugin.package).chain(plugin.files.iter().map(|file| file.sha256))
     });
     let named: Vec<Sha256> = std::iter::once(digest).chain(of_plugin).collect();
-    if let Some(refusal) = blocks::refusal(db, &named).await? {
+    let published = async {
+        match (&new.plugin, id) {
+            (Some(plugin), Some(id)) => plugin_versions::decide(db, id, plugin, &digest).await,
+            _ => Ok(None),
+        }
+    };
+    let unasked = version_tag(new)?;
+    let tags: Vec<&Tag> = new.tags.iter().chain(&unasked).collect();
+    // All of it is asked in one go; the first answer that says no counts.
+    let (blocked, published, added, room, rules, standing, resolved) = tokio::try_join!(
+        blocks::refusal(db, &named),
+        published,
+        added(db, new),
+        organisations::room(db, catalog),
+        Rules::of(db, catalog),
+        Standing::of(db, id, &tags),
+        resolve(db, id, &new.manifest.references, &new.blobs),
+    )?;
+    if let Some(refusal) = blocked.or(published) {
         return Ok(Err(refusal));
     }
-    if let (Some(plugin), Some(id)) = (&new.plugin, id)
-        && let Some(answer) = plugin_versions::decide(db, id, plugin, &digest).await?
-    {
-        return Ok(Err(answer));
-    }
-    let added = added(db, new).await?;
     let more = Usage { bytes: added, repositories: id.is_none().into() };
-    if let Err(refusal) = organisations::admit(db, repository.catalog(), more).await? {
+    let admitted = match room {
+        Some(room) => room.admits(db, more)?,
+        None => Err(CatalogRefusal::Unknown),
+    };
+    if let Err(refusal) = admitted {
         return Ok(Err(PutManifest::Catalog(refusal)));
     }
-    let rules = Rules::of(db, repository.catalog()).await?;
-    let version = new.plugin.as_ref().map(|plugin| &plugin.version);
-    let unasked = version_tag(new)?;
-    let asked = tags.iter().map(|tag| (tag, condition));
-    for (tag, condition) in asked.chain(unasked.iter().map(|tag| (tag, &TagCondition::Any))) {
-        let refusal = match plugin_versions::tag_refusal(db, id, version, tag).await? {
-            // A push to `latest` is one of the version; what `latest` names then is decided there.
-            Some(TagRefusal::Follows) if version.is_some() => tags::moved(db, id, tag, condition).await?,
-            Some(refusal) => Some(refusal),
-            None => {
-                let wish = Wish { repository, id, tag, manifest: digest, condition, may_move: *may_move };
-                tags::refusal(db, &rules, &wish).await?
-            }
-        };
-        if let Some(refusal) = refusal {
-            return Ok(Err(PutManifest::Tag { tag: tag.clone(), refusal }));
-        }
+    if let Some((tag, refusal)) = tag_refusal(new, unasked.as_ref(), &rules, &standing) {
+        return Ok(Err(PutManifest::Tag { tag: tag.clone(), refusal }));
     }
-    let targets = match resolve(db, id, &new.manifest.references, &new.blobs).await? {
+    let targets = match resolved {
         Ok(targets) => targets,
         Err(refused) => return Ok(Err(refused)),
     };
     // Asked last: of what a repository does not have, nobody is told here that it is blocked.
     Ok(match blocks::refusal(db, &targets).await? {
         Some(refusal) => Err(refusal),
-        None => Ok(Decision { targets, added }),
+        None => Ok(Decision { targets, added, standing }),
+    })
+}
+
+/// The first tag that may not be written, and why.
+fn tag_refusal<'a>(
+    new: &'a NewManifest,
+    unasked: Option<&'a Tag>,
+    rules: &Rules,
+    standing: &Standing,
+) -> Option<(&'a Tag, TagRefusal)> {
+    let NewManifest { repository, condition, may_move, .. } = new;
+    let version = new.plugin.as_ref().map(|plugin| &plugin.version);
+    let asked = new.tags.iter().map(|tag| (tag, condition));
+    asked.chain(unasked.map(|tag| (tag, &TagCondition::Any))).find_map(|(tag, condition)| {
+        let refusal = match plugin_versions::tag_refusal(standing, version, tag) {
+            // A push to `latest` is one of the version; what `latest` names then is decided there.
+            Some(TagRefusal::Follows) if version.is_some() => standing.moved(tag, condition),
+            Some(refusal) => Some(refusal),
+            None => {
+                let (manifest, may_move) = (new.digests.sha256, *may_move);
+                standing.refusal(rules, &Wish { repository, tag, manifest, condition, may_move })
+            }
+        };
+        refusal.map(|refusal| (tag, refusal))
     })
 }
 
@@ -206,25 +274,24 @@ pub(super) async fn put(work: &mut Work, new: &NewManifest) -> Result<PutManifes
     let own = [(Lock::Catalog(catalog), Mode::Writer), (Lock::Manifest(catalog, digest), Mode::Alone)];
     work.lock(tags::locks(repository).into_iter().chain(own).chain(counted)).await?;
     let known = repositories::hold(work, repository).await?;
-    let Decision { targets, added } = match decide(work, known, new).await? {
+    let Decision { targets, added, standing } = match decide(work, known, new).await? {
         Ok(decision) => decision,
         Err(refused) => return Ok(refused),
     };
     let before = work.changes();
     let id = repositories::make(work, repository, known).await?;
     work.count(catalog, size(added)?, 0);
-    for blob in &new.blobs {
-        blobs::insert(work, id, repository, blob, "blob.push", actor).await?;
-    }
-    if insert(work, id, new, &targets).await? {
+    let follows = |tag: &&Tag| new.plugin.is_some() && tag.as_str() == LATEST;
+    let unasked = version_tag(new)?;
+    let mut moved: Vec<&Tag> = new.tags.iter().filter(|tag| !follows(tag)).chain(&unasked).collect();
+    let mut seen = HashSet::new();
+    moved.retain(|tag| standing.target(tag) != Some(digest) && seen.insert(*tag));
+    if write(work, id, new, &targets, &moved).await? {
         work.changed(repository, Change::ManifestPushed { digest }, actor);
     }
-    let follows = |tag: &&Tag| new.plugin.is_some() && tag.as_str() == LATEST;
-    for tag in new.tags.iter().filter(|tag| !follows(tag)).chain(&version_tag(new)?) {
-        let previous = tags::set(work, id, tag, &digest).await?;
-        if previous != Some(digest) {
-            work.changed(repository, Change::TagSet { tag: tag.clone(), digest, previous }, actor);
-        }
+    for tag in moved {
+        let previous = standing.target(tag);
+        work.changed(repository, Change::TagSet { tag: tag.clone(), digest, previous }, actor);
     }
     if let Some(plugin) = &new.plugin {
         let made = plugin_versions::publish(work, id, &digest, plugin).await?;
@@ -236,48 +303,64 @@ pub(super) async fn put(work: &mut Work, new: &NewManifest) -> Result<PutManifes
     Ok(PutManifest::Stored)
 }
 
-/// Writes the manifest with its references, or the SHA-512 that it lacked. `false`: it was there.
-async fn insert(work: &Work, repository: i64, new: &NewManifest, targets: &[Sha256]) -> Result<bool> {
+/// Writes the row of a manifest, or the SHA-512 that it lacked. A row that was there and is changed has a
+/// transaction in `xmax`; a new one has none.
+const INSERT: &str = "INSERT INTO manifests AS m (repository, catalog, sha256, sha512, size, media_type,
+         artifact_type, subject, annotations, created_at)
+     VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10) ON CONFLICT (repository, sha256) DO UPDATE
+     SET sha512 = excluded.sha512
+     WHERE excluded.sha512 IS NOT NULL AND m.sha512 IS DISTINCT FROM excluded.sha512
+     RETURNING m.xmax = 0";
+const INSERT_REFERENCES: &str = "INSERT INTO manifest_references (repository, manifest, target, kind)
+     SELECT $1, $2, r.* FROM unnest($3::bytea[], $4::text[]) AS r ON CONFLICT DO NOTHING";
+
+/// Writes a manifest with its blobs, its references and its tags, in one go. `false`: the manifest was there.
+async fn write(
+    work: &mut Work,
+    repository: i64,
+    new: &NewManifest,
+    targets: &[Sha256],
+    tags: &[&Tag],
+) -> Result<bool> {
+    let digest = new.digests.sha256;
     let annotations =
         serde_json::to_string(&new.manifest.annotations).map_err(|_| Failure::Damaged("annotations"))?;
-    let sha512 = new.digests.sha512.as_ref().map(|bytes| bytes.as_slice());
-    let written = work
-        .row(
-            "INSERT INTO manifests AS m (repository, catalog, sha256, sha512, size, media_type, artifact_type,
-                 subject, annotations, created_at)
-             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10) ON CONFLICT (repository, sha256) DO UPDATE
-             SET sha512 = excluded.sha512
-             WHERE excluded.sha512 IS NOT NULL AND m.sha512 IS DISTINCT FROM excluded.sha512
-             RETURNING m.xmax = 0",
-            &[
-                &repository,
-                &new.repository.catalog(),
-                &new.digests.sha256,
-                &sha512,
-                &size(new.size)?,
-                &text(new.manifest.media_type.as_str()),
-                &new.manifest.artifact_type.as_deref().map(text),
-                &new.manifest.subject.map(|subject| subject.to_string()),
-                &annotations,
-                &now(),
-            ],
-        )
-        .await?;
-    if written.map(|row| row.try_get(0)).transpose()? != Some(true) {
-        return Ok(false);
-    }
     let kind = |reference: &ManifestReference| match reference.target {
         Target::Blob => "blob",
         Target::Manifest => "manifest",
     };
     let kinds: Vec<&str> = new.manifest.references.iter().map(kind).collect();
-    work.execute(
-        "INSERT INTO manifest_references (repository, manifest, target, kind)
-         SELECT $1, $2, r.* FROM unnest($3::bytea[], $4::text[]) AS r ON CONFLICT DO NOTHING",
-        &[&repository, &new.digests.sha256, &targets, &kinds],
-    )
-    .await?;
-    Ok(true)
+    let manifests = vec![digest; tags.len()];
+    let sha512 = new.digests.sha512.as_ref().map(|bytes| bytes.as_slice());
+    // They run in the order that they are polled in first, as none of them has to be prepared any more.
+    let row = work.prepare(INSERT).await?;
+    let references = work.prepare(INSERT_REFERENCES).await?;
+    let pointing = work.prepare(tags::SET).await?;
+    let parameters: Parameters<'_> = &[
+        &repository,
+        &new.repository.catalog(),
+        &digest,
+        &sha512,
+        &size(new.size)?,
+        &text(new.manifest.media_type.as_str()),
+        &new.manifest.artifact_type.as_deref().map(text),
+        &new.manifest.subject.map(|subject| subject.to_string()),
+        &annotations,
+        &now(),
+    ];
+    let referred: Parameters<'_> = &[&repository, &digest, &targets, &kinds];
+    let (at, tags) = (now(), tags.to_vec());
+    let pointed: Parameters<'_> = &[&repository, &at, &tags, &manifests];
+    let (written, referring, pointed, linked) = tokio::join!(
+        biased;
+        work.rows_prepared(&row, parameters),
+        work.execute_prepared(&references, referred),
+        work.execute_prepared(&pointing, pointed),
+        blobs::insert(work, repository, &new.repository, &new.blobs),
+    );
+    let (written, _, _, linked) = (written?, referring?, pointed?, linked?);
+    blobs::tell(work, &new.repository, &linked, "blob.push", &new.actor);
+    Ok(written.first().map(|row| row.try_get(0)).transpose()? == Some(true))
 }
 
 pub(super) async fn delete(

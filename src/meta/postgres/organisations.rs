@@ -69,30 +69,35 @@ pub(super) async fn list(
     Ok(page(rows.iter().map(organisation).collect::<Result<_>>()?, limit))
 }
 
-/// Whether something more may come into a catalog.
-pub(super) async fn admit(
-    db: &Db,
-    catalog: &str,
-    more: Usage,
-) -> Result<std::result::Result<(), CatalogRefusal>> {
-    // Without a quota nobody asks what is there.
-    let row = db
-        .row(
-            "SELECT c.quota_bytes, c.quota_repositories, coalesce(u.bytes, 0), coalesce(u.repositories, 0)
-             FROM catalogs AS c LEFT JOIN LATERAL
-                 (SELECT sum(bytes)::bigint AS bytes, sum(repositories)::bigint AS repositories
-                  FROM catalog_usage WHERE catalog = c.id) AS u
-             ON c.quota_bytes IS NOT NULL OR c.quota_repositories IS NOT NULL
-             WHERE c.id = $1 AND c.deleted_at IS NULL",
-            &[&catalog],
-        )
-        .await?;
-    let Some(row) = row else { return Ok(Err(CatalogRefusal::Unknown)) };
-    let quota = quota(&row, 0)?;
-    if quota != Quota::default() {
-        db.decide_quota()?;
+/// Without a quota nobody asks what is there.
+pub(super) const ROOM: &str =
+    "SELECT c.quota_bytes, c.quota_repositories, coalesce(u.bytes, 0), coalesce(u.repositories, 0)
+     FROM catalogs AS c LEFT JOIN LATERAL
+         (SELECT sum(bytes)::bigint AS bytes, sum(repositories)::bigint AS repositories
+          FROM catalog_usage WHERE catalog = c.id) AS u
+     ON c.quota_bytes IS NOT NULL OR c.quota_repositories IS NOT NULL
+     WHERE c.id = $1 AND c.deleted_at IS NULL";
+
+/// What there is room for in a catalog.
+pub(super) struct Room {
+    quota: Quota,
+    usage: Usage,
+}
+
+/// `None`: there is no such catalog.
+pub(super) async fn room(db: &Db, catalog: &str) -> Result<Option<Room>> {
+    let row = db.row(ROOM, &[&catalog]).await?;
+    row.map(|row| Ok(Room { quota: quota(&row, 0)?, usage: usage(&row, 2)? })).transpose()
+}
+
+impl Room {
+    /// Whether something more may come in. Fails where others may decide the same at this time.
+    pub(super) fn admits(&self, db: &Db, more: Usage) -> Result<std::result::Result<(), CatalogRefusal>> {
+        if self.quota != Quota::default() {
+            db.decide_quota()?;
+        }
+        Ok(self.quota.admits(self.usage, more))
     }
-    Ok(quota.admits(usage(&row, 2)?, more))
 }
 
 const COUNT: &str = "INSERT INTO catalog_usage AS u (catalog, shard, bytes, repositories)

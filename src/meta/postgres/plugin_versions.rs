@@ -8,13 +8,14 @@ use super::db::Db;
 use super::failure::{Failure, Result};
 use super::locks::{Lock, Mode};
 use super::rows::{most, now, text, time, unsigned};
+use super::tags::Standing;
 use super::transaction::Work;
 use super::{repositories, tag_rules, tags};
 use crate::access::Actor;
 use crate::digest::Sha256;
 use crate::meta::{
-    Change, Deprecation, Findable, LATEST, NewPlugin, PAGE_BYTES, PLUGIN_ARTIFACT_TYPE, Page, PluginChange,
-    PluginRecord, PutManifest, TagRefusal, TagRule, Which,
+    Change, Deprecation, Findable, LATEST, NewPlugin, PAGE_BYTES, Page, PluginChange, PluginRecord,
+    PutManifest, TagRefusal, TagRule, Which,
 };
 use crate::name::{RepositoryName, Tag};
 use crate::version::{Version, is_version};
@@ -136,41 +137,17 @@ pub(super) async fn version_of(db: &Db, repository: i64, manifest: &Sha256) -> R
     row.map(|row| Ok(row.try_get(0)?)).transpose()
 }
 
-/// Why a tag may not be written in a repository of a plugin: to a manifest that is the version given, or that is
-/// none.
-pub(super) async fn tag_refusal(
-    db: &Db,
-    repository: Option<i64>,
-    version: Option<&Version>,
-    tag: &Tag,
-) -> Result<Option<TagRefusal>> {
+/// Why a tag may not be written in a repository: to a manifest that is the version given, or that is none.
+pub(super) fn tag_refusal(standing: &Standing, version: Option<&Version>, tag: &Tag) -> Option<TagRefusal> {
     // Only of these two kinds of tags a plugin has anything to say.
-    if tag.as_str() != LATEST && !is_version(tag) {
-        return Ok(None);
-    }
-    let is_plugin = match (version, repository) {
-        (Some(_), _) => true,
-        (None, Some(id)) => is_plugin(db, id).await?,
-        (None, None) => false,
-    };
-    if !is_plugin {
-        return Ok(None);
+    if tag.as_str() != LATEST && !is_version(tag) || version.is_none() && !standing.has_versions {
+        return None;
     }
     if tag.as_str() == LATEST {
-        return Ok(Some(TagRefusal::Follows));
+        return Some(TagRefusal::Follows);
     }
     let other = version.is_none_or(|version| version.as_str() != tag.as_str());
-    Ok(other.then_some(TagRefusal::NotThisVersion))
-}
-
-/// Whether a version's tag would name a plugin without bringing it back: its package was never read, or is
-/// forgotten, and comes with a push only.
-pub(super) async fn is_unread(db: &Db, repository: i64, tag: &Tag, manifest: &Sha256) -> Result<bool> {
-    if !is_version(tag) || tags::target(db, repository, tag).await? == Some(*manifest) {
-        return Ok(false);
-    }
-    let sql = "SELECT 1 FROM manifests WHERE repository = $1 AND sha256 = $2 AND artifact_type = $3";
-    db.exists(sql, &[&repository, manifest, &PLUGIN_ARTIFACT_TYPE]).await
+    other.then_some(TagRefusal::NotThisVersion)
 }
 
 /// Whether a plugin was ever published there.
@@ -371,8 +348,9 @@ async fn point_latest(
     let tag: Tag = LATEST.parse().map_err(|_| Failure::Damaged("a tag"))?;
     match manifest {
         Some(digest) => {
-            let previous = tags::set(work, repository, &tag, &digest).await?;
+            let previous = tags::target(work, repository, &tag).await?;
             if previous != Some(digest) {
+                tags::set(work, repository, &[&tag], &[digest]).await?;
                 work.changed(name, Change::TagSet { tag, digest, previous }, actor);
             }
         }

@@ -5,13 +5,12 @@ use tokio_postgres::types::ToSql;
 
 use super::db::{Db, Parameters};
 use super::failure::{Failure, Result};
-use super::organisations;
 use super::rows::{before_nul, most, now, page, unsigned};
 use super::scopes::{Globs, Pieces};
 use super::transaction::Work;
 use crate::access::ReadScope;
 use crate::digest::Sha256;
-use crate::meta::{CatalogRefusal, Holder, Page, Usage};
+use crate::meta::{Holder, Page};
 use crate::name::RepositoryName;
 
 pub(super) async fn find(db: &Db, repository: &RepositoryName) -> Result<Option<i64>> {
@@ -24,20 +23,6 @@ pub(super) async fn hold(work: &Work, repository: &RepositoryName) -> Result<Opt
     let sql = "SELECT id FROM repositories WHERE name = $1 FOR KEY SHARE";
     let row = work.row(sql, &[repository]).await?;
     row.map(|row| Ok(row.try_get(0)?)).transpose()
-}
-
-/// The row of the repository, made if it was not there, once its catalog admits that and so many bytes more.
-pub(super) async fn find_or_make(
-    work: &mut Work,
-    repository: &RepositoryName,
-    bytes: u64,
-) -> Result<std::result::Result<i64, CatalogRefusal>> {
-    let known = hold(work, repository).await?;
-    let more = Usage { bytes, repositories: known.is_none().into() };
-    if let Err(refusal) = organisations::admit(work, repository.catalog(), more).await? {
-        return Ok(Err(refusal));
-    }
-    make(work, repository, known).await.map(Ok)
 }
 
 /// The row of a repository that was not there a moment ago.

@@ -1,5 +1,7 @@
 //! Tags of a repository.
 
+use std::collections::HashMap;
+
 use super::db::Db;
 use super::failure::Result;
 use super::locks::{Lock, Mode};
@@ -13,17 +15,13 @@ use crate::meta::{Change, ManifestRecord, PLUGIN_ARTIFACT_TYPE, Page, TagConditi
 use crate::name::{RepositoryName, Tag};
 use crate::version::is_version;
 
-async fn find(db: &Db, repository: i64, tag: &Tag) -> Result<Option<ManifestRecord>> {
-    let row = db
-        .row(
-            "SELECT m.sha256, m.sha512, m.size, m.media_type FROM tags AS t
-             JOIN manifests AS m ON m.repository = t.repository AND m.sha256 = t.manifest
-             WHERE t.repository = $1 AND t.tag = $2",
-            &[&repository, tag],
-        )
-        .await?;
-    row.as_ref().map(rows::manifest).transpose()
-}
+pub(super) const RESOLVE: &str = "SELECT m.sha256, m.sha512, m.size, m.media_type
+     FROM repositories AS r
+     JOIN tags AS t ON t.repository = r.id
+     JOIN manifests AS m ON m.repository = r.id AND m.sha256 = t.manifest
+     WHERE r.name = $1 AND t.tag = $2 AND ($3 OR NOT EXISTS
+         (SELECT 1 FROM plugin_versions AS v
+          WHERE v.repository = r.id AND v.manifest = t.manifest AND v.yanked IS NOT NULL))";
 
 /// What a pull by tag finds: a channel does not lead to a yanked version.
 pub(super) async fn resolve(
@@ -31,18 +29,7 @@ pub(super) async fn resolve(
     repository: &RepositoryName,
     tag: &Tag,
 ) -> Result<Option<ManifestRecord>> {
-    let row = db
-        .row(
-            "SELECT m.sha256, m.sha512, m.size, m.media_type
-             FROM repositories AS r
-             JOIN tags AS t ON t.repository = r.id
-             JOIN manifests AS m ON m.repository = r.id AND m.sha256 = t.manifest
-             WHERE r.name = $1 AND t.tag = $2 AND ($3 OR NOT EXISTS
-                 (SELECT 1 FROM plugin_versions AS v
-                  WHERE v.repository = r.id AND v.manifest = t.manifest AND v.yanked IS NOT NULL))",
-            &[repository, tag, &is_version(tag)],
-        )
-        .await?;
+    let row = db.row(RESOLVE, &[repository, tag, &is_version(tag)]).await?;
     row.as_ref().map(rows::manifest).transpose()
 }
 
@@ -58,64 +45,107 @@ pub(super) fn locks(repository: &RepositoryName) -> [(Lock<'_>, Mode); 3] {
 /// What is to be done with a tag.
 pub(super) struct Wish<'a> {
     pub repository: &'a RepositoryName,
-    /// Its row, if there is one.
-    pub id: Option<i64>,
     pub tag: &'a Tag,
     pub manifest: Sha256,
     pub condition: &'a TagCondition,
     pub may_move: bool,
 }
 
-/// Why the tag may not be pointed to a manifest, if so. The condition first: who gave one wants to be told.
-pub(super) async fn refusal(db: &Db, rules: &Rules, wish: &Wish<'_>) -> Result<Option<TagRefusal>> {
-    let Wish { repository, id, tag, manifest, condition, may_move } = *wish;
-    let now = match id {
-        Some(id) => find(db, id, tag).await?,
-        None => None,
-    };
-    if let Some(moved) = unless_it_holds(condition, now.as_ref()) {
-        return Ok(Some(moved));
+/// How tags of a repository stand, read at once for all that are to be written.
+#[derive(Default)]
+pub(super) struct Standing {
+    tags: HashMap<Tag, Stands>,
+    /// A plugin was published there at some time.
+    pub has_versions: bool,
+    /// A manifest of a plugin is there, read or not: its versions stay.
+    has_plugins: bool,
+}
+
+#[derive(Default)]
+struct Stands {
+    now: Option<ManifestRecord>,
+    buried: Option<Tombstone>,
+}
+
+/// One row for each tag. The artifact type is written out, as the index is one of these manifests alone.
+pub(super) fn standing_statement() -> String {
+    format!(
+        "SELECT m.sha256, m.sha512, m.size, m.media_type, wanted.tag, b.manifest, b.version,
+             EXISTS (SELECT 1 FROM plugin_versions WHERE repository = $1),
+             EXISTS (SELECT 1 FROM manifests WHERE repository = $1 AND artifact_type = '{PLUGIN_ARTIFACT_TYPE}')
+         FROM unnest($2::text[]) AS wanted (tag)
+         LEFT JOIN tags AS t ON t.repository = $1 AND t.tag = wanted.tag
+         LEFT JOIN manifests AS m ON m.repository = $1 AND m.sha256 = t.manifest
+         LEFT JOIN tombstones AS b ON b.repository = $1 AND b.tag = wanted.tag"
+    )
+}
+
+impl Standing {
+    /// Of a repository that is not there nothing stands.
+    pub(super) async fn of(db: &Db, id: Option<i64>, tags: &[&Tag]) -> Result<Self> {
+        let mut standing = Self::default();
+        let Some(id) = id.filter(|_| !tags.is_empty()) else { return Ok(standing) };
+        for row in db.rows(&standing_statement(), &[&id, &tags]).await? {
+            let now = match row.try_get::<_, Option<Sha256>>(0)? {
+                Some(_) => Some(rows::manifest(&row)?),
+                None => None,
+            };
+            let buried = match row.try_get(5)? {
+                Some(manifest) => Some(Tombstone { manifest, version: row.try_get(6)? }),
+                None => None,
+            };
+            standing.tags.insert(row.try_get(4)?, Stands { now, buried });
+            standing.has_versions = row.try_get(7)?;
+            standing.has_plugins = row.try_get(8)?;
+        }
+        Ok(standing)
     }
-    let Some(id) = id else { return Ok(None) };
-    let buried = match &now {
-        Some(_) => None,
-        None => tag_rules::tombstone(db, id, tag).await?,
-    };
-    let bound = now.as_ref().map(|now| now.digests.sha256).or(buried.as_ref().map(|buried| buried.manifest));
-    let Some(bound) = bound.filter(|bound| *bound != manifest) else { return Ok(None) };
-    let version = match &buried {
-        Some(buried) => buried.version,
-        None => is_plugin_version(db, id, tag).await?,
-    };
-    let rule = if version {
-        TagRule::Version
-    } else if rules.keep(repository, tag) {
-        TagRule::Immutable
-    } else if now.is_some() && !may_move {
-        TagRule::CreateOnly
-    } else {
-        return Ok(None);
-    };
-    let now = now.map_or(bound.into(), |now| now.digest());
-    Ok(Some(TagRefusal::Kept { rule, now }))
-}
 
-/// The refusal of a push to `latest` whose condition does not hold.
-pub(super) async fn moved(
-    db: &Db,
-    id: Option<i64>,
-    tag: &Tag,
-    condition: &TagCondition,
-) -> Result<Option<TagRefusal>> {
-    let now = match id {
-        Some(id) => find(db, id, tag).await?,
-        None => None,
-    };
-    Ok(unless_it_holds(condition, now.as_ref()))
-}
+    /// What the tag points to.
+    pub(super) fn now(&self, tag: &Tag) -> Option<&ManifestRecord> {
+        self.tags.get(tag)?.now.as_ref()
+    }
 
-fn unless_it_holds(condition: &TagCondition, now: Option<&ManifestRecord>) -> Option<TagRefusal> {
-    (!condition.holds(now)).then(|| TagRefusal::Moved { now: now.map(ManifestRecord::digest) })
+    pub(super) fn target(&self, tag: &Tag) -> Option<Sha256> {
+        self.now(tag).map(|now| now.digests.sha256)
+    }
+
+    /// Whether the tag is a version, and its repository a plugin.
+    fn is_plugin_version(&self, tag: &Tag) -> bool {
+        self.has_plugins && is_version(tag)
+    }
+
+    /// Why the tag may not be pointed to a manifest, if so. The condition first: who gave one wants to be told.
+    pub(super) fn refusal(&self, rules: &Rules, wish: &Wish<'_>) -> Option<TagRefusal> {
+        let Wish { repository, tag, manifest, condition, may_move } = *wish;
+        if let Some(moved) = self.moved(tag, condition) {
+            return Some(moved);
+        }
+        let now = self.now(tag);
+        let buried = match now {
+            Some(_) => None,
+            None => self.tags.get(tag)?.buried.as_ref(),
+        };
+        let bound = now.map(|now| now.digests.sha256).or(buried.map(|buried| buried.manifest));
+        let bound = bound.filter(|bound| *bound != manifest)?;
+        let version = buried.map_or_else(|| self.is_plugin_version(tag), |buried| buried.version);
+        let rule = if version {
+            TagRule::Version
+        } else if rules.keep(repository, tag) {
+            TagRule::Immutable
+        } else if now.is_some() && !may_move {
+            TagRule::CreateOnly
+        } else {
+            return None;
+        };
+        Some(TagRefusal::Kept { rule, now: now.map_or(bound.into(), ManifestRecord::digest) })
+    }
+
+    /// The refusal of a condition that does not hold.
+    pub(super) fn moved(&self, tag: &Tag, condition: &TagCondition) -> Option<TagRefusal> {
+        let now = self.now(tag);
+        (!condition.holds(now)).then(|| TagRefusal::Moved { now: now.map(ManifestRecord::digest) })
+    }
 }
 
 /// Whether the tag is a version, and its repository a plugin: one that has a manifest of that type.
@@ -130,25 +160,18 @@ async fn is_plugin_version(db: &Db, repository: i64, tag: &Tag) -> Result<bool> 
     db.exists(&sql, &[&repository]).await
 }
 
-/// Points the tag to a manifest of the repository, and returns what it pointed to before.
-pub(super) async fn set(
-    work: &Work,
-    repository: i64,
-    tag: &Tag,
-    manifest: &Sha256,
-) -> Result<Option<Sha256>> {
-    let row = work
-        .row(
-            "WITH written AS (
-                 INSERT INTO tags AS t (repository, tag, manifest, updated_at) VALUES ($1, $2, $3, $4)
-                 ON CONFLICT (repository, tag) DO UPDATE
-                 SET manifest = excluded.manifest, updated_at = excluded.updated_at
-                 WHERE t.manifest <> excluded.manifest)
-             SELECT manifest FROM tags WHERE repository = $1 AND tag = $2",
-            &[&repository, tag, manifest, &now()],
-        )
-        .await?;
-    row.map(|row| Ok(row.try_get(0)?)).transpose()
+pub(super) const SET: &str = "INSERT INTO tags AS t (repository, tag, manifest, updated_at)
+     SELECT $1, w.tag, w.manifest, $2 FROM unnest($3::text[], $4::bytea[]) AS w (tag, manifest)
+     ON CONFLICT (repository, tag) DO UPDATE
+     SET manifest = excluded.manifest, updated_at = excluded.updated_at
+     WHERE t.manifest <> excluded.manifest";
+
+/// Points tags, each named once, to manifests of the repository.
+pub(super) async fn set(work: &Work, repository: i64, tags: &[&Tag], manifests: &[Sha256]) -> Result<()> {
+    if !tags.is_empty() {
+        work.execute(SET, &[&repository, &now(), &tags, &manifests]).await?;
+    }
+    Ok(())
 }
 
 pub(super) async fn target(db: &Db, repository: i64, tag: &Tag) -> Result<Option<Sha256>> {

@@ -53,7 +53,7 @@ impl Work {
         let begin = "BEGIN ISOLATION LEVEL READ COMMITTED; SELECT pg_current_xact_id()";
         let (mut db, answer) = Db::begin(client, begin).await?;
         db.decides_quota = false;
-        let ticket = answer.into_iter().next().flatten().and_then(Ticket::new);
+        let ticket = answer.and_then(Ticket::new);
         Ok(Self {
             db,
             ticket: ticket.ok_or(Failure::Damaged("no number of a transaction"))?,

@@ -95,26 +95,22 @@ fn latest(idle: Duration) -> i64 {
     now().saturating_sub(idle.as_millis().try_into().unwrap_or(i64::MAX))
 }
 
+/// The character '0' comes right behind '/'.
+pub(super) const STAGED: &str = "SELECT coalesce(sum(received), 0)::bigint FROM uploads
+     WHERE repository > $1::text || '/' AND repository < $1::text || '0'";
+
 /// How many bytes wait in the sessions of a catalog.
 pub(super) async fn staged_bytes(db: &Db, catalog: &str) -> Result<u64> {
-    // '0' comes right behind '/'.
-    let row = db
-        .row(
-            "SELECT coalesce(sum(received), 0)::bigint FROM uploads
-             WHERE repository > $1::text || '/' AND repository < $1::text || '0'",
-            &[&text(catalog)],
-        )
-        .await?;
+    let row = db.row(STAGED, &[&text(catalog)]).await?;
     row.map_or(Ok(0), |row| unsigned(&row, 0))
 }
 
+/// Who is just writing to a session is not disturbed, nor is another node that ends it.
+pub(super) const STALE: &str =
+    "SELECT id FROM uploads WHERE touched_at <= $1 AND ($2::uuid IS NULL OR node IS NULL OR node = $2)
+     ORDER BY touched_at LIMIT $3 FOR UPDATE SKIP LOCKED";
+
 pub(super) async fn stale(db: &Db, node: Option<Uuid>, idle: Duration, limit: usize) -> Result<Vec<Uuid>> {
-    let rows = db
-        .rows(
-            "SELECT id FROM uploads WHERE touched_at <= $1 AND ($2::uuid IS NULL OR node IS NULL OR node = $2)
-             ORDER BY touched_at LIMIT $3",
-            &[&latest(idle), &node, &most(limit)],
-        )
-        .await?;
+    let rows = db.rows(STALE, &[&latest(idle), &node, &most(limit)]).await?;
     rows.iter().map(|row| Ok(row.try_get(0)?)).collect()
 }
