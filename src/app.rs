@@ -1,5 +1,7 @@
 //! The composition root: a configuration becomes stores, a registry and a server, and jobs beside it.
 
+mod metadata;
+
 use std::fs::{self, File, TryLockError};
 use std::io;
 use std::net::SocketAddr;
@@ -13,8 +15,8 @@ use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use uuid::Uuid;
 
+use self::metadata::Metadata;
 use crate::access::Policy;
-
 use crate::blob::BlobStore;
 use crate::blob::local::LocalStore;
 use crate::callers::Callers;
@@ -23,7 +25,7 @@ use crate::digest;
 use crate::http::route::RouteKind;
 use crate::http::{Forwarder, KeptAnswers, RateLimits, Server, serve};
 use crate::issuers::{Issuers, IssuersError};
-use crate::meta::sqlite::SqliteMeta;
+use crate::meta::migrate::{Migration, Schema};
 use crate::meta::{AccessChanges, KeyRecord, MetaError, MetaStore, Node};
 use crate::node_id;
 use crate::registry::{Here, Limits, Registry};
@@ -63,6 +65,13 @@ pub enum StartError {
     Listen { address: SocketAddr, error: io::Error },
 }
 
+impl StartError {
+    /// Whether a later start may succeed without anything being changed here.
+    pub fn is_unavailable(&self) -> bool {
+        matches!(self, Self::Meta(MetaError::Unavailable(_)))
+    }
+}
+
 /// Keeps other servers out of the data folder until it is dropped.
 #[must_use = "blocking work may go on after the last request, so this is dropped after the runtime"]
 pub struct DataLock(#[expect(dead_code, reason = "the lock ends with the open file")] File);
@@ -95,16 +104,16 @@ impl App {
         let started = SystemTime::now();
         digest::self_test().map_err(StartError::SelfTest)?;
         let telemetry = Telemetry::new(&RouteKind::ALL.map(RouteKind::label));
-        let Stores { lock, staging, local, meta } = open_stores(&config.data, &telemetry).await?;
+        let Stores { lock, staging, local, meta } = open_stores(config, &telemetry).await?;
 
         let admin_token_path = config.data.join("admin.token");
         let (admin_token, new) = match &config.admin_token {
             Some(token) => (token.clone(), false),
             None => load_or_make_admin_token(&admin_token_path).map_err(in_folder(&admin_token_path))?,
         };
-        let tokens = token_keys(&meta, config.token_key.as_deref()).await?;
-        let node = announce(&meta, config).await?;
-        let forwarder = Forwarder::new(node.id, node_key(&meta).await?);
+        let tokens = token_keys(&*meta, config.token_key.as_deref()).await?;
+        let node = announce(&*meta, config).await?;
+        let forwarder = Forwarder::new(node.id, node_key(&*meta).await?);
         let limits = Limits {
             max_blob_bytes: config.max_blob_bytes,
             max_plugin_bytes: config.max_plugin_upload_bytes,
@@ -116,7 +125,7 @@ impl App {
             Some(path) => Issuers::load(path)?,
             None => Issuers::none(),
         };
-        let (blobs, meta) = (wrap_blobs(Arc::new(local)), wrap_meta(Arc::new(meta)));
+        let (blobs, meta) = (wrap_blobs(Arc::new(local)), wrap_meta(meta));
         let changes = Arc::new(AccessChanges::default());
         let callers = Callers::new(
             AdminToken::new(&admin_token),
@@ -186,10 +195,44 @@ struct Stores {
     lock: DataLock,
     staging: Staging,
     local: LocalStore,
-    meta: SqliteMeta,
+    meta: Arc<dyn MetaStore>,
 }
 
-async fn open_stores(data: &Path, telemetry: &Telemetry) -> Result<Stores, StartError> {
+async fn open_stores(config: &Config, telemetry: &Telemetry) -> Result<Stores, StartError> {
+    // A mistake in it is told before anything is made.
+    let metadata = Metadata::of(config)?;
+    let data = &config.data;
+    let lock = take_folder(data)?;
+    let staging_folder = data.join("staging");
+    let staging = Staging::open(staging_folder.clone()).map_err(in_folder(&staging_folder))?;
+    let blobs_folder = data.join("blobs");
+    let local = LocalStore::open(&blobs_folder, telemetry.local.clone());
+    let local = local.map_err(in_folder(&blobs_folder))?;
+    let meta = metadata.open(telemetry).await?;
+    Ok(Stores { lock, staging, local, meta })
+}
+
+/// How the schema of the metadata store stands to this program. Nothing is written.
+pub async fn schema(config: &Config) -> Result<Schema, StartError> {
+    Ok(Metadata::of(config)?.schema().await?)
+}
+
+/// Runs the steps that the schema of the metadata store lacks, and returns those that this process ran.
+pub async fn migrate(config: &Config) -> Result<Vec<&'static Migration>, StartError> {
+    let metadata = Metadata::of(config)?;
+    // A server that has the file open would meet a schema that it did not expect.
+    let lock = match &metadata {
+        Metadata::Sqlite(_) => Some(take_folder(&config.data)?),
+        #[cfg(feature = "postgres")]
+        Metadata::Postgres(_) => None,
+    };
+    let ran = metadata.migrate().await?;
+    drop(lock);
+    Ok(ran)
+}
+
+/// Makes the data folder, and keeps others out of it.
+fn take_folder(data: &Path) -> Result<DataLock, StartError> {
     // Keys, tokens and private artifacts: for its owner alone.
     let private = fs::DirBuilder::new().recursive(true).mode(0o700).create(data);
     private.map_err(in_folder(data))?;
@@ -197,14 +240,7 @@ async fn open_stores(data: &Path, telemetry: &Telemetry) -> Result<Stores, Start
     let parent = data.parent().filter(|parent| !parent.as_os_str().is_empty());
     let parent = parent.unwrap_or(Path::new("."));
     File::open(parent).and_then(|parent| parent.sync_all()).map_err(in_folder(parent))?;
-    let lock = lock(data)?;
-    let staging_folder = data.join("staging");
-    let staging = Staging::open(staging_folder.clone()).map_err(in_folder(&staging_folder))?;
-    let blobs_folder = data.join("blobs");
-    let local = LocalStore::open(&blobs_folder, telemetry.local.clone());
-    let local = local.map_err(in_folder(&blobs_folder))?;
-    let meta = SqliteMeta::open(&data.join("quire.db"), telemetry.sqlite.clone()).await?;
-    Ok(Stores { lock, staging, local, meta })
+    lock(data)
 }
 
 fn in_folder(path: &Path) -> impl FnOnce(io::Error) -> StartError {

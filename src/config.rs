@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::net::SocketAddr;
-use std::num::NonZeroU32;
+use std::num::{NonZeroU32, NonZeroUsize};
 use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
@@ -49,6 +49,28 @@ pub const SETTINGS: &[Setting] = &[
         "The address to serve on; port 0 takes a free one.",
     ),
     setting("data", "FOLDER", Some("./data"), "The folder of blobs, staging and the SQLite database."),
+    secret(
+        "database_url",
+        "URL",
+        "The PostgreSQL database, postgres://user:password@host/name; without it, SQLite in the data folder.",
+    ),
+    secret(
+        "database_direct_url",
+        "URL",
+        "The same database past a pooler in transaction mode, for migrations.",
+    ),
+    setting(
+        "database_connections",
+        "NUMBER",
+        Some("16"),
+        "Connections to PostgreSQL that this server keeps at most.",
+    ),
+    setting(
+        "database_timeout",
+        "MILLISECONDS",
+        Some("900"),
+        "How long PostgreSQL may take for one statement, and as long for a connection.",
+    ),
     secret(
         "admin_token",
         "TOKEN",
@@ -337,7 +359,8 @@ fn read_file(path: &PathBuf) -> Result<BTreeMap<&'static str, String>, ConfigErr
 
 fn stray_variables(environment: &Environment) -> Vec<(String, Option<&'static str>)> {
     // What client commands and long tests read besides the settings.
-    const OTHERS: [&str; 4] = ["QUIRE_URL", "QUIRE_TOKEN", "QUIRE_TOKEN_FILE", "QUIRE_SOAK"];
+    const OTHERS: [&str; 5] =
+        ["QUIRE_URL", "QUIRE_TOKEN", "QUIRE_TOKEN_FILE", "QUIRE_SOAK", "QUIRE_TEST_STORE"];
     let known = |variable: &str| {
         OTHERS.contains(&variable)
             || SETTINGS.iter().any(|setting| {
@@ -423,6 +446,11 @@ pub struct S3Config {
 pub struct Config {
     pub listen: SocketAddr,
     pub data: PathBuf,
+    /// `postgres://…`; `None`: the SQLite file in the data folder.
+    pub database_url: Option<String>,
+    pub database_direct_url: Option<String>,
+    pub database_connections: NonZeroUsize,
+    pub database_timeout: Duration,
     pub admin_token: Option<String>,
     pub token_key: Option<String>,
     pub anonymous_pull: AnonymousPull,
@@ -453,6 +481,14 @@ impl Resolution {
         Ok(Config {
             listen: self.required("listen", "an address and a port")?,
             data: self.required("data", "a folder")?,
+            database_url: self.checked("database_url", DATABASE_URL, database_url)?,
+            database_direct_url: self.checked("database_direct_url", DATABASE_URL, database_url)?,
+            database_connections: self.required("database_connections", "a number above 0")?,
+            database_timeout: Duration::from_millis(
+                self.required::<NonZeroU32>("database_timeout", "a number of milliseconds above 0")?
+                    .get()
+                    .into(),
+            ),
             admin_token: self.checked("admin_token", "at least 20 visible characters", |token| {
                 let visible = token.bytes().all(|byte| byte.is_ascii_graphic());
                 (visible && token.len() >= 20).then(|| token.to_owned())
@@ -554,6 +590,14 @@ impl Resolution {
     }
 }
 
+const DATABASE_URL: &str = "postgres://user:password@host/name";
+
+/// What stands behind the scheme is read where it is used.
+fn database_url(text: &str) -> Option<String> {
+    let known = ["postgres://", "postgresql://"].iter().any(|scheme| text.starts_with(scheme));
+    known.then(|| text.to_owned())
+}
+
 fn public_url(text: &str) -> Option<String> {
     let text = text.strip_suffix('/').unwrap_or(text);
     let uri: http::Uri = text.parse().ok()?;
@@ -636,6 +680,9 @@ mod tests {
         let message = resolve(&BTreeMap::new(), &variables).unwrap().config().err().unwrap().to_string();
         assert!(message.contains("QUIRE_ADMIN_TOKEN_FILE"), "{message}");
         assert!(!message.contains("too-short"), "{message}");
+        let variables = environment(&[("QUIRE_DATABASE_URL", "mysql://quire:hunter2@host/quire")]);
+        let message = resolve(&BTreeMap::new(), &variables).unwrap().config().err().unwrap().to_string();
+        assert!(message.contains("postgres://") && !message.contains("hunter2"), "{message}");
         let both = environment(&[("QUIRE_ADMIN_TOKEN", "x"), ("QUIRE_ADMIN_TOKEN_FILE", "y")]);
         assert!(resolve(&BTreeMap::new(), &both).is_err());
     }
@@ -657,6 +704,8 @@ mod tests {
             ("QUIRE_S3_PATH_STYLE", "yes"),
             ("QUIRE_S3_CHECKSUMS", "never"),
             ("QUIRE_S3_TIMEOUT", "0"),
+            ("QUIRE_DATABASE_CONNECTIONS", "0"),
+            ("QUIRE_DATABASE_TIMEOUT", "0.5"),
         ] {
             let resolution = resolve(&BTreeMap::new(), &environment(&[(variable, value)])).unwrap();
             let message = resolution.config().err().unwrap().to_string();

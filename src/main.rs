@@ -7,6 +7,7 @@
 use std::process::ExitCode;
 
 use anyhow::Context;
+use quire::cli::CommandError;
 use quire::config::FOREIGN_VARIABLES;
 
 fn main() -> ExitCode {
@@ -14,7 +15,8 @@ fn main() -> ExitCode {
         Ok(code) => code.into(),
         Err(error) => {
             anstream::eprintln!("quire: {error:#}");
-            quire::cli::EXIT_USAGE.into()
+            let code = error.downcast_ref().map_or(quire::cli::EXIT_USAGE, CommandError::exit_code);
+            code.into()
         }
     }
 }

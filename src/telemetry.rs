@@ -130,7 +130,10 @@ fn describe(recorder: &PrometheusRecorder) {
 
 /// Reads the filter of log lines; the error says what is wrong with it.
 pub fn log_filter(config: &Config) -> Result<EnvFilter, String> {
-    EnvFilter::try_new(&config.log).map_err(|error| format!("log: {error}"))
+    let filter = EnvFilter::try_new(&config.log).map_err(|error| format!("log: {error}"))?;
+    // At finer levels it tells the values of parameters, and some of those are secrets.
+    let open = "tokio_postgres::query=info".parse().map_err(|error| format!("log: {error}"))?;
+    Ok(filter.add_directive(open))
 }
 
 /// Sends log lines to standard error.

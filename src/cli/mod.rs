@@ -13,6 +13,7 @@ mod lint;
 mod login;
 mod logout;
 mod man;
+mod migrate;
 mod org;
 mod pack;
 mod plan;
@@ -43,7 +44,7 @@ use crate::package::PackError;
 pub const EXIT_NO: u8 = 1;
 /// Wrong usage, or a configuration that cannot be used.
 pub const EXIT_USAGE: u8 = 2;
-/// The registry could not be reached, or could not answer.
+/// The registry could not be reached, or could not answer; or a server did not reach what it needs.
 pub const EXIT_UNREACHABLE: u8 = 3;
 
 /// Why a command did not do its work.
@@ -68,6 +69,34 @@ pub enum CommandError {
     Io(#[from] std::io::Error),
 }
 
+impl CommandError {
+    /// What a process ends with that could not do its work.
+    pub fn exit_code(&self) -> u8 {
+        match self {
+            Self::Client(ClientError::Problem(problem)) if problem.status < 500 => EXIT_NO,
+            Self::Client(ClientError::Problem(_) | ClientError::Unreachable { .. }) => EXIT_UNREACHABLE,
+            Self::Start(error) if error.is_unavailable() => EXIT_UNREACHABLE,
+            Self::Client(
+                ClientError::Unexpected { .. }
+                | ClientError::Url
+                | ClientError::AuthFile { .. }
+                | ClientError::Helper { .. }
+                | ClientError::NoAuthFile
+                | ClientError::Credential
+                | ClientError::Source(_)
+                | ClientError::Config(_),
+            )
+            | Self::Config(_)
+            | Self::Start(_)
+            | Self::Logging(_)
+            | Self::Usage(_)
+            | Self::File { .. }
+            | Self::Pack(_)
+            | Self::Io(_) => EXIT_USAGE,
+        }
+    }
+}
+
 /// The whole command line, for parsing, completions and the man page.
 pub fn command() -> Command {
     Command::new("quire")
@@ -77,6 +106,7 @@ pub fn command() -> Command {
         .arg_required_else_help(true)
         .subcommand(serve::command())
         .subcommand(check_config::command())
+        .subcommand(migrate::command())
         .subcommand(login::command())
         .subcommand(logout::command())
         .subcommand(whoami::command())
@@ -114,6 +144,7 @@ pub fn run(
     match matches.subcommand() {
         Some(("serve", matches)) => serve::run(matches, environment),
         Some(("check-config", matches)) => check_config::run(matches, environment),
+        Some(("migrate", matches)) => remote::finish(matches, migrate::run(matches, environment)),
         Some(("login", matches)) => remote::finish(matches, login::run(matches, environment)),
         Some(("logout", matches)) => remote::finish(matches, logout::run(matches, environment)),
         Some(("whoami", matches)) => remote::finish(matches, whoami::run(matches, environment)),

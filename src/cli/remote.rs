@@ -7,7 +7,7 @@ use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
 use super::text::{self, Table, plain};
-use super::{CommandError, EXIT_NO, EXIT_UNREACHABLE, EXIT_USAGE, output_flag, wants_json};
+use super::{CommandError, output_flag, wants_json};
 use crate::client::{self, ClientError, Connection, List, Problem, RegistryUrl};
 use crate::config::Environment;
 
@@ -153,7 +153,7 @@ pub fn finish(matches: &ArgMatches, result: Result<u8, CommandError>) -> Result<
         }
         (error, false) => writeln!(err, "error: {} ({})", plain(&error.to_string()), code(error))?,
     }
-    Ok(exit_code(&error))
+    Ok(error.exit_code())
 }
 
 fn tell(err: &mut impl Write, problem: &Problem) -> io::Result<()> {
@@ -173,6 +173,7 @@ fn code(error: &CommandError) -> &str {
         CommandError::Client(error) => error.code(),
         CommandError::Usage(_) => "usage",
         CommandError::Io(_) | CommandError::File { .. } | CommandError::Pack(_) => "io",
+        CommandError::Start(error) if error.is_unavailable() => "unreachable",
         CommandError::Config(_) | CommandError::Start(_) | CommandError::Logging(_) => "config",
     }
 }
@@ -181,30 +182,6 @@ fn status(error: &CommandError) -> Option<u16> {
     match error {
         CommandError::Client(ClientError::Problem(problem)) => Some(problem.status),
         _ => None,
-    }
-}
-
-fn exit_code(error: &CommandError) -> u8 {
-    match error {
-        CommandError::Client(ClientError::Problem(problem)) if problem.status < 500 => EXIT_NO,
-        CommandError::Client(ClientError::Problem(_) | ClientError::Unreachable { .. }) => EXIT_UNREACHABLE,
-        CommandError::Client(
-            ClientError::Unexpected { .. }
-            | ClientError::Url
-            | ClientError::AuthFile { .. }
-            | ClientError::Helper { .. }
-            | ClientError::NoAuthFile
-            | ClientError::Credential
-            | ClientError::Source(_)
-            | ClientError::Config(_),
-        )
-        | CommandError::Config(_)
-        | CommandError::Start(_)
-        | CommandError::Logging(_)
-        | CommandError::Usage(_)
-        | CommandError::File { .. }
-        | CommandError::Pack(_)
-        | CommandError::Io(_) => EXIT_USAGE,
     }
 }
 

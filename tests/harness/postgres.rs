@@ -1,14 +1,15 @@
 //! A PostgreSQL of this test process alone, and fresh databases in it, migrated once.
 
+use std::fs::Permissions;
 use std::io::{BufRead, BufReader};
 use std::net::TcpListener;
+use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Mutex, OnceLock, PoisonError};
-
-use quire::meta::postgres::PgMeta;
+use std::time::Duration;
 
 /// Starts a cluster in the folder `$1` with the programs in `$2` on the port `$3`, says `ready`, and stops it when
 /// standard input ends: when the process that started it is gone, however it went.
@@ -27,7 +28,7 @@ rm -rf "$1" "$1.log"
 
 /// The cluster of this process.
 pub struct Cluster {
-    folder: PathBuf,
+    pub folder: PathBuf,
     programs: PathBuf,
     pub port: u16,
     /// It ends the cluster when its standard input is closed, and that is when this process ends.
@@ -100,6 +101,40 @@ impl Cluster {
         format!("postgres://postgres@127.0.0.1:{}/{database}", self.port)
     }
 
+    /// Writes a file into the cluster's own folder, as its user and for it alone.
+    pub fn write(&self, name: &str, text: &str) -> PathBuf {
+        let (folder, path) = (self.folder.join("data"), self.folder.join("data").join(name));
+        std::fs::write(&path, text).expect("a file");
+        std::fs::set_permissions(&path, Permissions::from_mode(0o600)).expect("a mode");
+        let owner = folder.metadata().expect("a folder");
+        chown(&path, Some(owner.uid()), Some(owner.gid())).expect("an owner");
+        path
+    }
+
+    /// Lets a role in by TCP only like this: what stands behind the address in a line of `pg_hba.conf`.
+    pub fn admit(&self, role: &str, method: &str) {
+        static LINES: Mutex<()> = Mutex::new(());
+        let _one = LINES.lock().unwrap_or_else(PoisonError::into_inner);
+        let earlier = std::fs::read_to_string(self.folder.join("data/pg_hba.conf")).expect("a file");
+        let kind = if method == "cert" { "hostssl" } else { "host" };
+        self.write("pg_hba.conf", &format!("{kind} all {role} 127.0.0.1/32 {method}\n{earlier}"));
+        assert_eq!(
+            self.sql("postgres", &["SELECT error FROM pg_hba_file_rules WHERE error IS NOT NULL"]),
+            ""
+        );
+        self.reload();
+    }
+
+    /// Reads the settings again, and waits until new connections have them.
+    pub fn reload(&self) {
+        let loaded = || self.sql("postgres", &["SELECT pg_conf_load_time()"]);
+        let before = loaded();
+        self.sql("postgres", &["SELECT pg_reload_conf()"]);
+        while loaded() == before {
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+
     /// Runs statements, each for itself, and returns what they print.
     pub fn sql(&self, database: &str, statements: &[&str]) -> String {
         let mut psql = Command::new(self.programs.join("psql"));
@@ -134,8 +169,10 @@ impl Cluster {
         let mut made = self.template.lock().unwrap_or_else(PoisonError::into_inner);
         if !*made {
             self.sql("postgres", &["CREATE DATABASE quire_template"]);
-            let steps: Vec<&str> = PgMeta::MIGRATIONS.iter().map(|step| step.sql).collect();
-            self.sql("quire_template", &steps);
+            let mut migrate = Command::new(env!("CARGO_BIN_EXE_quire"));
+            migrate.args(["migrate", "--apply"]).env("QUIRE_DATABASE_URL", self.url("quire_template"));
+            let done = migrate.env("QUIRE_LOG", "warn").output().expect("quire");
+            assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
             *made = true;
         }
         // One after the other: nobody else may look into the template meanwhile.

@@ -34,6 +34,8 @@ mod manifests;
 mod matrix;
 mod meta_laws;
 mod migrations;
+#[cfg(feature = "postgres")]
+mod migrations_postgres;
 mod mint;
 mod openapi;
 mod organisations;
@@ -46,6 +48,8 @@ mod plugin_list_laws;
 mod plugin_pushes;
 mod plugin_state_laws;
 mod plugin_uploads;
+#[cfg(feature = "postgres")]
+mod postgres_connections;
 mod pulls;
 mod push;
 #[cfg(feature = "interop")]

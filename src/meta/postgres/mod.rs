@@ -5,6 +5,7 @@ mod attempts;
 mod audit;
 mod blobs;
 mod blocks;
+mod connect;
 mod db;
 mod digests;
 mod enablements;
@@ -13,6 +14,7 @@ mod failure;
 mod keys;
 mod locks;
 mod manifests;
+mod migrations;
 mod organisations;
 mod outcome;
 mod packages;
@@ -25,8 +27,10 @@ mod scopes;
 mod tag_rules;
 mod tag_writes;
 mod tags;
+mod tls;
 mod transaction;
 mod uploads;
+mod url;
 
 use std::time::Duration;
 
@@ -36,6 +40,7 @@ use metrics::Counter;
 use uuid::Uuid;
 
 use self::attempts::{Attempts, attempted, poll, read, read_snapshot, write};
+pub use self::connect::{Database, DatabaseSettings};
 use self::db::Db;
 use self::failure::{Failure, Result as Attempt};
 use self::transaction::{Commit, Work};

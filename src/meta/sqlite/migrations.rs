@@ -44,8 +44,8 @@ pub(super) const MIGRATIONS: &[Migration] = &[
     },
 ];
 
-/// Runs the steps that the database lacks.
-pub(super) fn run(connection: &mut Connection) -> Result<(), MetaError> {
+/// Runs the steps that the database lacks, and returns those.
+pub(super) fn run(connection: &mut Connection) -> Result<Vec<&'static Migration>, MetaError> {
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(broken)?;
     transaction
         .execute_batch(
@@ -54,11 +54,13 @@ pub(super) fn run(connection: &mut Connection) -> Result<(), MetaError> {
                  sha256 TEXT NOT NULL, applied_at INTEGER NOT NULL) STRICT",
         )
         .map_err(broken)?;
-    for step in schema(&transaction)?.pending {
+    let pending = schema(&transaction)?.pending;
+    for step in pending {
         tracing::info!(version = step.version, name = step.name, "migrating the database");
         apply(&transaction, step).map_err(broken)?;
     }
-    transaction.commit().map_err(broken)
+    transaction.commit().map_err(broken)?;
+    Ok(pending.iter().collect())
 }
 
 /// How the database in a file stands to this program. Nothing is written, also when there is no file.

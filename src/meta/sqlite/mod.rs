@@ -27,7 +27,7 @@ mod tests;
 
 use std::fs::OpenOptions;
 use std::os::unix::fs::OpenOptionsExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -40,7 +40,7 @@ use uuid::Uuid;
 
 use self::rows::damaged;
 use self::writer::Writer;
-use super::migrate::Schema;
+use super::migrate::{Migration, Schema};
 use super::{
     AuditEntry, AuditRecord, BlobRecord, CatalogRefusal, CreateToken, DeleteOrganisation, Event, Holder,
     ImmutableTags, KeyRecord, ManifestRecord, MetaError, MetaStore, MountBlob, MountSource, NewManifest,
@@ -126,6 +126,13 @@ impl SqliteMeta {
             .map_err(|error| MetaError::Broken(error.to_string()))?
     }
 
+    /// Runs the migrations that a database file lacks, and returns those.
+    pub async fn migrate(path: &Path) -> Result<Vec<&'static Migration>, MetaError> {
+        let path = path.to_owned();
+        let migrated = spawn_blocking(move || migrations::run(&mut open_writing(&path)?));
+        migrated.await.map_err(|error| MetaError::Broken(error.to_string()))?
+    }
+
     async fn read<T: Send + 'static>(
         &self,
         work: impl FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
@@ -163,12 +170,17 @@ async fn look<T: Send + 'static>(
     read.await.map_err(|error| MetaError::Broken(error.to_string()))?
 }
 
-fn connect(path: &PathBuf) -> Result<(Connection, Vec<Connection>), MetaError> {
+fn open_writing(path: &Path) -> Result<Connection, MetaError> {
     // SQLite would make it readable for everybody, and it holds the key that signs tokens.
     let private = OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(path);
     private.map_err(|error| MetaError::Broken(format!("{}: {error}", path.display())))?;
-    let mut writing = Connection::open(path).map_err(broken)?;
+    let writing = Connection::open(path).map_err(broken)?;
     set_up(&writing).map_err(broken)?;
+    Ok(writing)
+}
+
+fn connect(path: &Path) -> Result<(Connection, Vec<Connection>), MetaError> {
+    let mut writing = open_writing(path)?;
     migrations::run(&mut writing)?;
     let mut reading = Vec::with_capacity(READERS);
     for _ in 0..=READERS {
