@@ -10,6 +10,7 @@ pub mod relay;
 pub mod replicas;
 #[cfg(feature = "s3")]
 pub mod seaweed;
+pub mod store;
 
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Read, Write};
@@ -28,6 +29,8 @@ use quire::digest::Sha256;
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 
+use self::store::Place;
+
 /// A token that every test server accepts.
 pub const ADMIN_TOKEN: &str = "quire_test-token-0123456789";
 
@@ -41,29 +44,39 @@ pub struct Server {
     pub address: SocketAddr,
     pub data: PathBuf,
     folder: Option<tempfile::TempDir>,
+    pub place: Place,
 }
 
 impl Server {
     /// Starts on a free port with a fresh folder. `settings` are variables without their `QUIRE_`.
     pub fn start(settings: &[(&str, &str)]) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
-        let mut server = Self::start_in(folder.path(), settings);
+        let place = Place::of(folder.path());
+        let mut server = Self::start_with(folder.path(), &place, settings, Stdio::inherit());
+        server.place = place;
         server.folder = Some(folder);
         server
     }
 
     /// Starts on a folder that stays when the server ends.
     pub fn start_in(folder: &Path, settings: &[(&str, &str)]) -> Self {
-        Self::start_with(folder, settings, Stdio::inherit())
+        Self::start_staying(folder, settings, Stdio::inherit())
     }
 
     /// Starts on a folder that stays, with the log lines in the file `log` of it.
     pub fn start_logging_in(folder: &Path, settings: &[(&str, &str)]) -> Self {
         let log = std::fs::File::create(folder.join("log")).expect("a file");
-        Self::start_with(folder, settings, log.into())
+        Self::start_staying(folder, settings, log.into())
     }
 
-    fn start_with(folder: &Path, settings: &[(&str, &str)], log: Stdio) -> Self {
+    fn start_staying(folder: &Path, settings: &[(&str, &str)], log: Stdio) -> Self {
+        let place = Place::of(folder);
+        let server = Self::start_with(folder, &place, settings, log);
+        place.keep();
+        server
+    }
+
+    fn start_with(folder: &Path, place: &Place, settings: &[(&str, &str)], log: Stdio) -> Self {
         let data = folder.join("data");
         let mut command = Command::new(env!("CARGO_BIN_EXE_quire"));
         command.args(["serve", "--listen", "127.0.0.1:0", "--data"]).arg(&data);
@@ -73,7 +86,8 @@ impl Server {
         command.env("QUIRE_ADMIN_TOKEN", ADMIN_TOKEN).env("QUIRE_LOG", "warn");
         // Tests show wrong credentials all the time, from one address.
         command.env("QUIRE_FAILED_LOGINS", "1000000");
-        for (name, value) in settings {
+        let elsewhere = place.settings.iter().map(|(name, value)| (*name, value.as_str()));
+        for (name, value) in elsewhere.chain(settings.iter().copied()) {
             command.env(format!("QUIRE_{name}"), value);
         }
         let mut child = command.stdout(Stdio::piped()).stderr(log).spawn().expect("the server starts");
@@ -86,7 +100,7 @@ impl Server {
         let token =
             settings.iter().find(|(name, _)| *name == "ADMIN_TOKEN").map_or(ADMIN_TOKEN, |(_, token)| token);
         make_organisations(address, token);
-        Self { child, output, address, data, folder: None }
+        Self { child, output, address, data, folder: None, place: Place::default() }
     }
 
     pub fn pid(&self) -> u32 {

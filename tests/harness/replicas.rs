@@ -4,7 +4,7 @@ use std::os::unix::fs::symlink;
 use std::path::Path;
 
 use super::relay::{Relay, Way};
-use super::{Client, Server};
+use super::{Client, Server, store};
 
 /// One server of a registry. Other servers reach it by its relay, clients directly.
 pub struct Replica {
@@ -15,7 +15,7 @@ pub struct Replica {
 }
 
 impl Replica {
-    /// Starts servers on one SQLite file and one blob store. `settings` are variables without their `QUIRE_`.
+    /// Starts servers on one database and one blob store. `settings` are variables without their `QUIRE_`.
     pub async fn start(count: usize, settings: &[(&str, &str)]) -> Vec<Self> {
         let mut replicas: Vec<Self> = Vec::new();
         for _ in 0..count {
@@ -81,7 +81,6 @@ fn borrowed(settings: &[(String, String)]) -> Vec<(&str, &str)> {
 fn share(from: &Path, folder: &Path) {
     let data = folder.join("data");
     std::fs::create_dir(&data).expect("a folder");
-    for name in ["quire.db", "blobs"] {
-        symlink(from.join(name), data.join(name)).expect("a link");
-    }
+    symlink(from.join("blobs"), data.join("blobs")).expect("a link");
+    store::share(from.parent().expect("a folder around it"), folder);
 }

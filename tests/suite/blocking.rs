@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use crate::bad_input::assert_refused;
 use crate::harness::package::{Package, artifact};
 use crate::harness::plugin_api::{ACME, SYSTEM, each};
-use crate::harness::{Answer, Client, Server, image};
+use crate::harness::{Answer, Client, Server, image, store};
 use crate::isolation::told;
 
 const MAIL: &str = "com.acme.mail";
@@ -349,9 +349,8 @@ async fn a_block_outlives_the_process_and_reaches_others_in_time() {
     let digest = digest_of(&bad, "digest");
     let data = two.path().join("data");
     std::fs::create_dir(&data).expect("a folder");
-    for name in ["quire.db", "blobs"] {
-        symlink(first.data.join(name), data.join(name)).expect("a link");
-    }
+    symlink(first.data.join("blobs"), data.join("blobs")).expect("a link");
+    store::share(one.path(), two.path());
     let second = Server::start_in(two.path(), &[]);
     let elsewhere = second.admin();
     let paths = [immutable(&digest), format!("{ACME}/{MAIL}/versions/2.0/files/code.py")];

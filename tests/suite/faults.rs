@@ -11,6 +11,7 @@ use quire::digest::Sha256;
 use quire::fault::Fault;
 use tokio::sync::oneshot;
 
+use crate::harness::store::Place;
 use crate::harness::{ADMIN_TOKEN, Client, image};
 
 /// A server inside the test, with a store that can be told to fail.
@@ -19,6 +20,7 @@ struct Running {
     client: Client,
     stop: Option<oneshot::Sender<()>>,
     folder: tempfile::TempDir,
+    _place: Place,
 }
 
 impl Drop for Running {
@@ -33,7 +35,9 @@ async fn start() -> Running {
     let folder = tempfile::tempdir().unwrap();
     let flags =
         BTreeMap::from([("listen", "127.0.0.1:0".to_owned()), ("data", folder.path().display().to_string())]);
-    let environment = BTreeMap::from([("QUIRE_ADMIN_TOKEN".to_owned(), ADMIN_TOKEN.to_owned())]);
+    let place = Place::of(folder.path());
+    let mut environment = place.environment();
+    environment.insert("QUIRE_ADMIN_TOKEN".to_owned(), ADMIN_TOKEN.to_owned());
     let config = config::resolve(&flags, &environment).unwrap().config().unwrap();
     let mut wrapped = None;
     let wrap = |opened| {
@@ -53,7 +57,7 @@ async fn start() -> Running {
         let made = client.send("POST", "/api/orgs", &[], organisation).await;
         assert_eq!(made.status, 201, "{made:?}");
     }
-    Running { store: wrapped.unwrap(), client, stop: Some(stop), folder }
+    Running { store: wrapped.unwrap(), client, stop: Some(stop), folder, _place: place }
 }
 
 /// P2: a push whose bytes could not be made durable is absent, and can be repeated.

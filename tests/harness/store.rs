@@ -1,0 +1,115 @@
+//! The stores that the servers under test use: SQLite, or PostgreSQL where `QUIRE_TEST_STORE` asks for it.
+
+use std::collections::BTreeMap;
+use std::io::Write;
+use std::path::Path;
+
+/// The file beside the data folder that keeps the name of its database.
+const NOTE: &str = "database";
+
+/// What `QUIRE_TEST_STORE` asks for. It is for the harness, and not passed on to the servers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stores {
+    /// SQLite, and blobs in a folder.
+    Near,
+    /// PostgreSQL.
+    Far,
+}
+
+impl Stores {
+    pub fn asked() -> Self {
+        match std::env::var("QUIRE_TEST_STORE").as_deref() {
+            Err(_) | Ok("" | "sqlite" | "near") => Self::Near,
+            Ok("postgres" | "far") => Self::Far,
+            Ok(other) => panic!("QUIRE_TEST_STORE is {other:?}, and not sqlite or postgres"),
+        }
+    }
+}
+
+/// Whether this test, which is about the SQLite file, has to be left out. That is told.
+pub fn has_no_file(reason: &str) -> bool {
+    let far = Stores::asked() == Stores::Far;
+    if far {
+        let test = std::thread::current();
+        // Not by a macro: what tests print that way is shown only when they fail.
+        let told = writeln!(std::io::stderr(), "LEFT OUT {}: {reason}", test.name().unwrap_or_default());
+        told.expect("standard error");
+    }
+    far
+}
+
+/// Lets a server in one folder use the metadata of a server in another.
+pub fn share(from: &Path, to: &Path) {
+    match Stores::asked() {
+        Stores::Near => {
+            let link = to.join("data/quire.db");
+            std::os::unix::fs::symlink(from.join("data/quire.db"), link).expect("a link");
+        }
+        Stores::Far => drop(std::fs::copy(from.join(NOTE), to.join(NOTE)).expect("a note")),
+    }
+}
+
+/// What belongs to a server besides its folder, until it is dropped.
+#[derive(Default)]
+pub struct Place {
+    #[cfg(feature = "postgres")]
+    database: Option<super::postgres::Database>,
+    /// Settings, without their `QUIRE_`.
+    pub settings: Vec<(&'static str, String)>,
+}
+
+impl Place {
+    /// Where a server with this folder has its metadata. A folder that was used before leads to the same database.
+    pub fn of(folder: &Path) -> Self {
+        match Stores::asked() {
+            Stores::Near => Self::default(),
+            Stores::Far => far(folder),
+        }
+    }
+
+    /// Runs statements in the database, in one transaction. `None`: there is none but the SQLite file.
+    pub fn sql(&self, statements: &[&str]) -> Option<String> {
+        #[cfg(feature = "postgres")]
+        let answer = self.database.as_ref().map(|database| database.sql(&[&statements.join("; ")]));
+        #[cfg(not(feature = "postgres"))]
+        let answer = None;
+        answer
+    }
+
+    /// The settings as variables.
+    pub fn environment(&self) -> BTreeMap<String, String> {
+        self.settings.iter().map(|(name, value)| (format!("QUIRE_{name}"), value.clone())).collect()
+    }
+
+    /// Leaves the database to those who come to the folder later.
+    pub fn keep(mut self) {
+        #[cfg(feature = "postgres")]
+        if let Some(database) = self.database.take() {
+            database.keep();
+        }
+        self.settings.clear();
+    }
+}
+
+#[cfg(feature = "postgres")]
+fn far(folder: &Path) -> Place {
+    let cluster = super::postgres::cluster().expect("PostgreSQL: apt-get install postgresql, or make tools");
+    let note = folder.join(NOTE);
+    let (database, name) = match std::fs::read_to_string(&note) {
+        Ok(name) => (None, name),
+        Err(_) => {
+            let database = cluster.database();
+            std::fs::write(&note, &database.name).expect("a note");
+            let name = database.name.clone();
+            (Some(database), name)
+        }
+    };
+    // Nothing here is about time, and the machine may be busy.
+    let settings = vec![("DATABASE_URL", cluster.url(&name)), ("DATABASE_TIMEOUT", "30000".to_owned())];
+    Place { database, settings }
+}
+
+#[cfg(not(feature = "postgres"))]
+fn far(_: &Path) -> Place {
+    panic!("QUIRE_TEST_STORE: these tests were built without PostgreSQL")
+}
