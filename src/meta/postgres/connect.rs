@@ -76,11 +76,6 @@ impl Database {
         &self.pooled.name
     }
 
-    /// How long an answer may take before the connection counts as lost: the server gives up a statement earlier.
-    pub fn patience(&self) -> Duration {
-        self.timeout + self.timeout / 4
-    }
-
     /// The pool, with one connection made.
     pub async fn pool(&self) -> Result<Pool, MetaError> {
         let target = &self.pooled;
@@ -195,6 +190,11 @@ impl Database {
         }
         Ok(())
     }
+}
+
+/// How long an answer on a connection of a pool is waited for: the server gives up a statement earlier.
+pub(super) fn patience(pool: &Pool) -> Duration {
+    pool.timeouts().wait.map_or(Duration::MAX, |half| half * 5 / 2)
 }
 
 /// A connection that ends when it is dropped.

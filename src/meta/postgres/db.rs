@@ -1,11 +1,14 @@
 //! A connection of the pool and the statements on it, each prepared once for the connection.
 
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use deadpool_postgres::Object;
+use tokio::time::timeout;
 use tokio_postgres::types::ToSql;
 use tokio_postgres::{Row, SimpleQueryMessage, Statement};
 
+use super::connect::patience;
 use super::failure::{Failure, Result, only_reads};
 
 /// The values of a statement's parameters.
@@ -16,8 +19,10 @@ pub(super) struct Db {
     /// There until it is dropped.
     client: Option<Object>,
     in_transaction: bool,
-    /// The connection leads to a server that only reads, and is of no use any more.
+    /// The connection leads to a server that only reads or says nothing, and is of no use any more.
     is_spoiled: AtomicBool,
+    /// How long an answer is waited for.
+    patience: Duration,
     /// Whether nobody else writes to a catalog with a quota meanwhile, or nothing is written here.
     pub(super) decides_quota: bool,
 }
@@ -25,8 +30,9 @@ pub(super) struct Db {
 impl Db {
     /// Each statement for itself.
     pub(super) fn new(client: Object) -> Self {
+        let patience = Object::pool(&client).map_or(Duration::MAX, |pool| patience(&pool));
         let is_spoiled = AtomicBool::new(false);
-        Self { client: Some(client), in_transaction: false, is_spoiled, decides_quota: true }
+        Self { client: Some(client), in_transaction: false, is_spoiled, patience, decides_quota: true }
     }
 
     /// Begins a transaction with a text of statements, and gives the first value of the last row of them.
@@ -44,7 +50,7 @@ impl Db {
 
     /// Runs a text of statements that has no parameters, and gives the first value of the last row of them.
     async fn run(&self, statements: &str) -> Result<Option<String>> {
-        let answers = self.noted(self.client()?.simple_query(statements).await)?;
+        let answers = self.noted(self.client()?.simple_query(statements)).await?;
         let row = answers.iter().rev().find_map(|answer| match answer {
             SimpleQueryMessage::Row(row) => Some(row),
             _ => None,
@@ -62,7 +68,7 @@ impl Db {
 
     /// Sends the end of a transaction. What was sent before it comes before it.
     pub(super) async fn end(&self) -> Result<()> {
-        self.noted(self.client()?.batch_execute("COMMIT").await)
+        self.noted(self.client()?.batch_execute("COMMIT")).await
     }
 
     /// To be called once the end was answered.
@@ -79,17 +85,23 @@ impl Db {
         self.client.as_ref().ok_or(Failure::Damaged("no connection"))
     }
 
-    fn noted<T>(&self, answer: std::result::Result<T, tokio_postgres::Error>) -> Result<T> {
-        answer.map_err(|error| {
-            if only_reads(&error) {
-                self.is_spoiled.store(true, Ordering::Relaxed);
-            }
-            error.into()
-        })
+    /// Waits for an answer, and no longer than the server may take for one.
+    async fn noted<T>(
+        &self,
+        answer: impl Future<Output = std::result::Result<T, tokio_postgres::Error>>,
+    ) -> Result<T> {
+        let failure = match timeout(self.patience, answer).await {
+            Ok(Ok(value)) => return Ok(value),
+            Ok(Err(error)) if !only_reads(&error) => return Err(error.into()),
+            Ok(Err(error)) => error.into(),
+            Err(_) => Failure::Silence,
+        };
+        self.is_spoiled.store(true, Ordering::Relaxed);
+        Err(failure)
     }
 
     pub(super) async fn prepare(&self, sql: &str) -> Result<Statement> {
-        self.noted(self.client()?.prepare_cached(sql).await)
+        self.noted(self.client()?.prepare_cached(sql)).await
     }
 
     pub(super) async fn rows(&self, sql: &str, parameters: Parameters<'_>) -> Result<Vec<Row>> {
@@ -100,7 +112,7 @@ impl Db {
     /// The only row, if there is one.
     pub(super) async fn row(&self, sql: &str, parameters: Parameters<'_>) -> Result<Option<Row>> {
         let statement = self.prepare(sql).await?;
-        self.noted(self.client()?.query_opt(&statement, parameters).await)
+        self.noted(self.client()?.query_opt(&statement, parameters)).await
     }
 
     /// Whether there is a row.
@@ -120,7 +132,7 @@ impl Db {
         statement: &Statement,
         parameters: Parameters<'_>,
     ) -> Result<Vec<Row>> {
-        self.noted(self.client()?.query(statement, parameters).await)
+        self.noted(self.client()?.query(statement, parameters)).await
     }
 
     /// How many rows were written, sent at the first poll, too.
@@ -129,7 +141,7 @@ impl Db {
         statement: &Statement,
         parameters: Parameters<'_>,
     ) -> Result<u64> {
-        self.noted(self.client()?.execute(statement, parameters).await)
+        self.noted(self.client()?.execute(statement, parameters)).await
     }
 }
 
@@ -148,8 +160,10 @@ impl Drop for Db {
             drop(Object::take(client));
             return;
         };
+        let patience = self.patience;
         runtime.spawn(async move {
-            if client.batch_execute("ROLLBACK").await.is_err() {
+            let undone = timeout(patience, client.batch_execute("ROLLBACK")).await;
+            if !matches!(undone, Ok(Ok(()))) {
                 drop(Object::take(client));
             }
         });

@@ -11,6 +11,8 @@ pub(super) type Result<T> = std::result::Result<T, Failure>;
 #[derive(Debug)]
 pub(super) enum Failure {
     Database(tokio_postgres::Error),
+    /// The server did not answer in time, nor end the statement as it should have.
+    Silence,
     /// There was no connection to be had.
     Pool(PoolError),
     /// A row holds what no write of ours puts there.
@@ -78,7 +80,7 @@ impl Failure {
                     || lost(error)
             }
             Self::QuotaSet | Self::Aborted => true,
-            Self::Pool(_) | Self::Damaged(_) | Self::OutcomeUnknown => false,
+            Self::Silence | Self::Pool(_) | Self::Damaged(_) | Self::OutcomeUnknown => false,
         }
     }
 }
@@ -100,6 +102,7 @@ impl From<Failure> for MetaError {
         match failure {
             Failure::Database(error) if unavailable(&error) => Self::Unavailable(said(&error)),
             Failure::Database(error) => Self::Broken(said(&error)),
+            Failure::Silence => Self::Unavailable("PostgreSQL does not answer".into()),
             Failure::Pool(PoolError::Backend(error)) if refused(&error) => Self::Broken(said(&error)),
             Failure::Pool(PoolError::Backend(error)) => Self::Unavailable(said(&error)),
             Failure::Pool(error) => Self::Unavailable(format!("PostgreSQL: {error}")),

@@ -123,6 +123,7 @@ impl Work {
             // Before the commit was sent, nothing of it can be there.
             Err(Unsent::Before(failure)) => Commit::Failed(failure),
             Err(Unsent::With(Failure::Database(error))) if lost(&error) => Commit::Unknown(self.ticket),
+            Err(Unsent::With(Failure::Silence)) => Commit::Unknown(self.ticket),
             Err(Unsent::With(failure)) => Commit::Failed(failure),
         }
     }
