@@ -11,6 +11,8 @@ pub mod replicas;
 #[cfg(feature = "s3")]
 pub mod seaweed;
 pub mod store;
+#[cfg(feature = "postgres")]
+pub mod valve;
 
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Read, Write};

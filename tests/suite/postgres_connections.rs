@@ -10,6 +10,8 @@ use tempfile::TempDir;
 use tokio::net::TcpListener;
 
 use crate::harness::postgres::{Cluster, cluster};
+use crate::harness::valve::Valve;
+use crate::harness::{Client, Server};
 
 const PASSWORD: &str = "hunter2-and-more";
 
@@ -269,4 +271,49 @@ async fn silence_is_given_up() {
     let error = database.pool().await.expect_err("silence");
     assert!(matches!(&error, MetaError::Unavailable(text) if text.contains(&address.to_string())), "{error}");
     assert!(begun.elapsed() < Duration::from_secs(30), "{:?}", begun.elapsed());
+}
+
+/// A server of this program whose way to its database can be shut, with a tag that was never pulled.
+async fn behind(valve: &Valve, database: &str) -> (Server, Client) {
+    let url = format!("postgres://postgres@{}/{database}", valve.address);
+    let server = Server::start(&[("DATABASE_URL", &url), ("DATABASE_TIMEOUT", "900")]);
+    let admin = server.admin();
+    admin.push_artifact("acme/tool", "v1", "a layer").await;
+    (server, admin)
+}
+
+/// A database that neither answers nor breaks off is out of service within two seconds, for reads and writes, and in
+/// service again by itself.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_database_that_hangs_is_503_in_time() {
+    let Some(cluster) = cluster() else { return };
+    let place = cluster.database();
+    let valve = Valve::to(([127, 0, 0, 1], cluster.port).into()).await;
+    let (_server, admin) = behind(&valve, &place.name).await;
+    let unknown = |number: u32| format!("/v2/acme/tool/manifests/unknown-{number}");
+    assert_eq!(admin.get(&unknown(0)).await.status, 404);
+    // Connections that were just used, those that rested, and those that have to be made.
+    for rest in [0, 1200] {
+        tokio::time::sleep(Duration::from_millis(rest)).await;
+        valve.shut();
+        for number in 1..4 {
+            let begun = Instant::now();
+            let read = admin.get(&unknown(number)).await;
+            assert_eq!(read.status, 503, "{read:?}");
+            assert!(!read.header("retry-after").is_empty(), "{read:?}");
+            let took = begun.elapsed();
+            assert!(took < Duration::from_millis(2500), "it took {took:?}, and the machine may be busy");
+        }
+        let begun = Instant::now();
+        let written = admin.send("POST", "/v2/acme/tool/blobs/uploads/", &[], "").await;
+        assert_eq!(written.status, 503, "{written:?}");
+        assert!(begun.elapsed() < Duration::from_millis(2500), "{:?}", begun.elapsed());
+        valve.open();
+        let begun = Instant::now();
+        while admin.get(&unknown(9)).await.status != 404 {
+            assert!(begun.elapsed() < Duration::from_secs(20), "it does not come back");
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        admin.push_artifact("acme/tool", &format!("after-{rest}"), "another layer").await;
+    }
 }
