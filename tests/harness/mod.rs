@@ -3,6 +3,8 @@
 #![allow(dead_code, reason = "each test binary uses a part of it")]
 
 pub mod package;
+#[cfg(feature = "postgres")]
+pub mod pgbouncer;
 pub mod plugin_api;
 #[cfg(feature = "postgres")]
 pub mod postgres;

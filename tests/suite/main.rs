@@ -50,6 +50,8 @@ mod plugin_state_laws;
 mod plugin_uploads;
 #[cfg(feature = "postgres")]
 mod postgres_connections;
+#[cfg(feature = "postgres")]
+mod postgres_pooler;
 mod pulls;
 mod push;
 #[cfg(feature = "interop")]

@@ -8,8 +8,8 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use deadpool_postgres::{
-    ClientWrapper, Hook, HookError, Manager, ManagerConfig, Pool, PoolError, QueueMode, RecyclingMethod,
-    Runtime, Timeouts, WeakPool,
+    ClientWrapper, Hook, HookError, Manager, ManagerConfig, Object, Pool, PoolError, QueueMode,
+    RecyclingMethod, Runtime, Timeouts, WeakPool,
 };
 use rustls::Error as RustlsError;
 use tokio::task::JoinHandle;
@@ -85,6 +85,7 @@ impl Database {
             Err(PoolError::Backend(error)) if refuses_options(&error) => None,
             first => Some(first),
         };
+        let is_pooled = self.direct.is_some() || first.is_none();
         let (pool, first) = match first {
             Some(first) => (pool, first),
             // A pooler, which gives one session of the server to many: it takes no limits of a session.
@@ -99,7 +100,13 @@ impl Database {
             error => MetaError::Unavailable(format!("cannot reach {}: {error}", target.name)),
         })?;
         self.warn_of_no_limit(&first).await.map_err(|error| unreachable(target, &error))?;
-        drop(first);
+        if is_pooled && forgets_statements(&pool, first).await {
+            return Err(MetaError::Broken(format!(
+                "{} forgets prepared statements: a pooler in transaction mode has to know them, as PgBouncer does \
+                 from 1.21 on with max_prepared_statements above 0",
+                target.name
+            )));
+        }
         tracing::info!(
             database = target.name,
             connections = self.connections,
@@ -134,7 +141,7 @@ impl Database {
         unreachable(self.direct.as_ref().unwrap_or(&self.pooled), error)
     }
 
-    async fn first(&self, pool: &Pool) -> Result<deadpool_postgres::Object, PoolError> {
+    async fn first(&self, pool: &Pool) -> Result<Object, PoolError> {
         let patient = Timeouts { wait: Some(FIRST), create: Some(FIRST), recycle: Some(FIRST) };
         pool.timeout_get(&patient).await
     }
@@ -258,6 +265,21 @@ fn sign_of_life(pool: Arc<OnceLock<WeakPool>>, patience: Duration) -> Hook {
             }
         })
     })
+}
+
+/// Whether a statement that was prepared through a pooler is gone when the next transaction is on another session.
+async fn forgets_statements(pool: &Pool, first: Object) -> bool {
+    let forgets = async {
+        let statement = first.prepare("SELECT 1").await.ok()?;
+        // Most likely takes the session that was used last, so that the statement meets another.
+        let other = pool.get().await.ok()?;
+        other.batch_execute("BEGIN").await.ok()?;
+        let answer = first.query_opt(&statement, &[]).await;
+        other.batch_execute("ROLLBACK").await.ok()?;
+        answer.err()?.code().map(|code| *code == SqlState::INVALID_SQL_STATEMENT_NAME)
+    };
+    // Where there is no second session, nothing is found out.
+    timeout(FIRST, forgets).await.ok().flatten().unwrap_or(false)
 }
 
 /// Poolers in transaction mode refuse what they would have to keep for a session.
