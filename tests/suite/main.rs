@@ -17,6 +17,7 @@ mod cli;
 mod client_commands;
 mod conditions;
 mod connections;
+mod contended_laws;
 mod crash;
 mod disk;
 mod durability;
