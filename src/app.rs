@@ -1,5 +1,6 @@
 //! The composition root: a configuration becomes stores, a registry and a server, and jobs beside it.
 
+mod blobs;
 mod metadata;
 
 use std::fs::{self, File, TryLockError};
@@ -15,9 +16,11 @@ use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use uuid::Uuid;
 
+use self::blobs::{Blobs, FarFrom};
 use self::metadata::Metadata;
 use crate::access::Policy;
 use crate::blob::BlobStore;
+use crate::blob::far::FarStore;
 use crate::blob::local::LocalStore;
 use crate::callers::Callers;
 use crate::config::Config;
@@ -61,6 +64,8 @@ pub enum StartError {
     Issuers(#[from] IssuersError),
     #[error("no client for other nodes: {0}")]
     Forwarder(String),
+    #[error("{0}")]
+    FarStore(String),
     #[error("cannot listen on {address}: {error}")]
     Listen { address: SocketAddr, error: io::Error },
 }
@@ -83,6 +88,7 @@ pub struct App {
     drain: Duration,
     sweep_every: Duration,
     started: SystemTime,
+    blobs: Blobs,
     /// Set when the admin token was made by this start: it is shown once.
     new_admin_token: Option<String>,
     admin_token_path: PathBuf,
@@ -95,9 +101,23 @@ impl App {
         Self::start_with(config, |store| store, |store| store).await
     }
 
+    /// Like [`App::start`], in front of a far store that the settings do not name.
+    pub async fn start_before(config: &Config, far: Arc<dyn FarStore>) -> Result<Self, StartError> {
+        Self::start_all(config, FarFrom::Given(far), |store| store, |store| store).await
+    }
+
     /// Like [`App::start`], with something around the stores.
     pub async fn start_with(
         config: &Config,
+        wrap_blobs: impl FnOnce(Arc<dyn BlobStore>) -> Arc<dyn BlobStore>,
+        wrap_meta: impl FnOnce(Arc<dyn MetaStore>) -> Arc<dyn MetaStore>,
+    ) -> Result<Self, StartError> {
+        Self::start_all(config, FarFrom::Settings, wrap_blobs, wrap_meta).await
+    }
+
+    async fn start_all(
+        config: &Config,
+        far: FarFrom,
         wrap_blobs: impl FnOnce(Arc<dyn BlobStore>) -> Arc<dyn BlobStore>,
         wrap_meta: impl FnOnce(Arc<dyn MetaStore>) -> Arc<dyn MetaStore>,
     ) -> Result<Self, StartError> {
@@ -125,7 +145,8 @@ impl App {
             Some(path) => Issuers::load(path)?,
             None => Issuers::none(),
         };
-        let (blobs, meta) = (wrap_blobs(Arc::new(local)), wrap_meta(meta));
+        let blobs = Blobs::open(config, local, &staging, far, &telemetry).await?;
+        let meta = wrap_meta(meta);
         let changes = Arc::new(AccessChanges::default());
         let callers = Callers::new(
             AdminToken::new(&admin_token),
@@ -137,8 +158,12 @@ impl App {
             config.failed_logins,
         );
         let counters = telemetry.cache.clone();
+        let store = wrap_blobs(Arc::clone(&blobs.store));
         let here = Here { node, staging };
-        let registry = Registry::new(blobs, meta, here, policy, limits, changes, counters);
+        let mut registry = Registry::new(store, meta, here, policy, limits, changes, counters);
+        if let Some(tiers) = &blobs.tiers {
+            registry = registry.in_front_of(tiers.clone(), config.s3_redirect);
+        }
         let since_1970 = started.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
         let server = Arc::new(Server {
             registry: Arc::new(registry),
@@ -161,6 +186,7 @@ impl App {
             drain: config.drain_timeout,
             sweep_every: (config.upload_expiry / 4).clamp(Duration::from_secs(1), Duration::from_secs(600)),
             started,
+            blobs,
             new_admin_token: new.then_some(admin_token),
             admin_token_path,
             lock,
@@ -182,10 +208,12 @@ impl App {
         let sweeper = sweep(Arc::clone(&self.server), self.started, self.sweep_every);
         let upkeep = upkeep(Arc::clone(&self.server));
         let poll = poll(Arc::clone(&self.server));
+        let jobs = self.blobs.jobs();
         serve::serve(self.server, self.listener, stop, self.drain).await;
         sweeper.abort();
         upkeep.abort();
         poll.abort();
+        drop(jobs);
         self.lock
     }
 }

@@ -176,6 +176,18 @@ pub const SETTINGS: &[Setting] = &[
         Some("10"),
         "How long a request to S3 may make no progress before it is tried again.",
     ),
+    setting(
+        "s3_redirect",
+        "true|false",
+        Some("false"),
+        "Answer pulls of blobs with a signed URL of the bucket, where clients fetch the bytes.",
+    ),
+    setting(
+        "near_max_bytes",
+        "BYTES",
+        None,
+        "How much the data folder keeps of what is in S3, least recently used goes first; without it, everything.",
+    ),
     setting("cache_bytes", "BYTES", Some("67108864"), "Memory for manifests and small blobs."),
     setting(
         "upload_expiry",
@@ -468,6 +480,9 @@ pub struct Config {
     pub max_blob_bytes: u64,
     /// `None`: blobs are in the data folder alone.
     pub s3: Option<S3Config>,
+    pub s3_redirect: bool,
+    /// `None`: the data folder keeps everything.
+    pub near_max_bytes: Option<u64>,
     pub cache_bytes: u64,
     pub upload_expiry: Duration,
     pub drain_timeout: Duration,
@@ -511,6 +526,8 @@ impl Resolution {
             max_plugin_upload_bytes: self.required("max_plugin_upload_bytes", "a number of bytes")?,
             max_blob_bytes: self.required("max_blob_bytes", "a number of bytes")?,
             s3: self.s3()?,
+            s3_redirect: self.required("s3_redirect", "true or false")?,
+            near_max_bytes: self.checked("near_max_bytes", "a number of bytes", |text| text.parse().ok())?,
             cache_bytes: self.required("cache_bytes", "a number of bytes")?,
             upload_expiry: Duration::from_secs(self.required("upload_expiry", "a number of seconds")?),
             drain_timeout: Duration::from_secs(self.required("drain_timeout", "a number of seconds")?),

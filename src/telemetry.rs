@@ -7,6 +7,9 @@ use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle, Prometheu
 use tracing_subscriber::EnvFilter;
 
 use crate::blob::local::LocalCounters;
+#[cfg(feature = "s3")]
+use crate::blob::s3::S3Counters;
+use crate::blob::tiered::TieredCounters;
 use crate::config::{Config, LogFormat};
 #[cfg(feature = "postgres")]
 use crate::meta::postgres::PgCounters;
@@ -28,6 +31,9 @@ pub struct Telemetry {
     durations: Vec<Histogram>,
     pub connections: Gauge,
     pub local: LocalCounters,
+    pub tiers: TieredCounters,
+    #[cfg(feature = "s3")]
+    pub s3: S3Counters,
     pub sqlite: SqliteCounters,
     #[cfg(feature = "postgres")]
     pub postgres: PgCounters,
@@ -46,6 +52,7 @@ impl Telemetry {
         let counter = |name: &'static str, labels: Vec<Label>| {
             recorder.register_counter(&Key::from_parts(name, labels), &METADATA)
         };
+        let gauge = |name: &'static str| recorder.register_gauge(&Key::from_static_name(name), &METADATA);
         let label = |key: &'static str, value: &'static str| vec![Label::from_static_parts(key, value)];
         let requests = routes.iter().map(|route| {
             CLASSES.map(|class| {
@@ -60,11 +67,33 @@ impl Telemetry {
         Self {
             requests: requests.collect(),
             durations: durations.collect(),
-            connections: recorder.register_gauge(&Key::from_static_name("quire_http_connections"), &METADATA),
+            connections: gauge("quire_http_connections"),
             local: LocalCounters {
                 opens: counter("quire_blob_store_operations_total", label("operation", "open")),
                 puts: counter("quire_blob_store_operations_total", label("operation", "put")),
             },
+            tiers: TieredCounters {
+                near_hits: counter("quire_near_hits_total", Vec::new()),
+                fills: counter("quire_fills_total", label("outcome", "done")),
+                fills_unavailable: counter("quire_fills_total", label("outcome", "unavailable")),
+                fills_wrong: counter("quire_fills_total", label("outcome", "wrong_bytes")),
+                fills_broken: counter("quire_fills_total", label("outcome", "failed")),
+                evictions: counter("quire_near_evictions_total", Vec::new()),
+                near_bytes: gauge("quire_near_bytes"),
+                shipped: counter("quire_shipments_total", label("outcome", "done")),
+                ship_failures: counter("quire_shipments_total", label("outcome", "failed")),
+                outbox_entries: gauge("quire_outbox_blobs"),
+                outbox_oldest: gauge("quire_outbox_oldest_seconds"),
+            },
+            #[cfg(feature = "s3")]
+            s3: S3Counters::new(
+                |operation, outcome| {
+                    let labels = [label("operation", operation.label()), label("outcome", outcome.label())];
+                    counter("quire_s3_calls_total", labels.concat())
+                },
+                counter("quire_s3_retries_total", Vec::new()),
+                gauge("quire_s3_breaker"),
+            ),
             sqlite: SqliteCounters {
                 reads: counter("quire_metadata_operations_total", label("kind", "read")),
                 polls: counter("quire_metadata_operations_total", label("kind", "poll")),
@@ -113,6 +142,12 @@ fn describe(recorder: &PrometheusRecorder) {
     for (name, text) in [
         ("quire_http_requests_total", "Requests answered, by route and class of status."),
         ("quire_blob_store_operations_total", "Operations of the blob store that went to the disk."),
+        ("quire_near_hits_total", "Blobs opened from the data folder, where S3 is behind it."),
+        ("quire_fills_total", "Blobs fetched from S3; wrong_bytes: S3 has a damaged one."),
+        ("quire_near_evictions_total", "Blobs that the data folder gave up because it was full."),
+        ("quire_shipments_total", "Blobs brought to S3 after their push, or tries of it that failed."),
+        ("quire_s3_calls_total", "Calls of S3."),
+        ("quire_s3_retries_total", "Requests to S3 that were repeated."),
         ("quire_metadata_operations_total", "Transactions of the metadata store."),
         #[cfg(feature = "postgres")]
         (
@@ -123,7 +158,15 @@ fn describe(recorder: &PrometheusRecorder) {
     ] {
         recorder.describe_counter(name.into(), None, text.into());
     }
-    recorder.describe_gauge("quire_http_connections".into(), None, "Open connections.".into());
+    for (name, text) in [
+        ("quire_http_connections", "Open connections."),
+        ("quire_near_bytes", "Bytes in the data folder, where near_max_bytes bounds them."),
+        ("quire_outbox_blobs", "Blobs that S3 has to get yet."),
+        ("quire_outbox_oldest_seconds", "How long the oldest of them has waited."),
+        ("quire_s3_breaker", "1 while S3 is not called because it failed, 0.5 while one call tries it."),
+    ] {
+        recorder.describe_gauge(name.into(), None, text.into());
+    }
     let text = "Seconds from the request's head to the answer's head.";
     recorder.describe_histogram("quire_http_request_duration_seconds".into(), None, text.into());
 }

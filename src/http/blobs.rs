@@ -1,17 +1,20 @@
 //! Blobs and immutable URLs.
 
 use http::StatusCode;
+use http::header::{HeaderValue, LOCATION, VARY};
 
-use super::delivery::{Conditions, deliver};
+use super::delivery::{CONTENT_DIGEST, Conditions, deliver};
 use super::error::ApiError;
 use super::reply::{Audience, Freshness, Reply};
 use crate::access::{Caller, Requester};
 use crate::digest::{Digest, Sha256};
 use crate::name::RepositoryName;
-use crate::registry::Registry;
+use crate::registry::{Elsewhere, Found, Registry};
 
 /// Stored bytes are never served as anything that a browser would show.
 const OCTETS: &str = "application/octet-stream";
+/// With the value 1: the bytes come from here.
+const NO_REDIRECT: &str = "quire-no-redirect";
 
 pub async fn get(
     registry: &Registry,
@@ -21,7 +24,39 @@ pub async fn get(
 ) -> Result<Reply, ApiError> {
     let found = registry.blob(repository, digest).await?.ok_or(ApiError::BlobUnknown)?;
     let audience = Audience::of(registry.policy().is_public(repository));
-    deliver(conditions, &found, OCTETS, Freshness::ByDigest(audience), registry.content(&found)).await
+    let freshness = Freshness::ByDigest(audience);
+    if !registry.redirects() {
+        return deliver(conditions, &found, OCTETS, freshness, registry.content(&found)).await;
+    }
+    let mut reply = match away(registry, conditions, &found, audience).await {
+        Some(reply) => reply,
+        None => deliver(conditions, &found, OCTETS, freshness, registry.content(&found)).await?,
+    };
+    reply.header(VARY, HeaderValue::from_static(NO_REDIRECT));
+    Ok(reply)
+}
+
+/// The way to where the bytes are as well. A HEAD has none, as its signature would be that of a GET; and who has the
+/// bytes already, or wants them from here, stays here.
+async fn away(
+    registry: &Registry,
+    conditions: &Conditions<'_>,
+    found: &Found,
+    audience: Audience,
+) -> Option<Reply> {
+    let digest = found.digest.to_string();
+    let stays = conditions.head
+        || conditions.headers.get(NO_REDIRECT).is_some_and(|value| value == "1")
+        || conditions.has(&["\"", &digest, "\""].concat());
+    if stays {
+        return None;
+    }
+    let Elsewhere { url, life } = registry.elsewhere(found).await?;
+    let freshness = Freshness::Redirect(audience, life.as_secs());
+    let mut reply = Reply::empty(StatusCode::TEMPORARY_REDIRECT, freshness);
+    reply.header(LOCATION, HeaderValue::try_from(url).ok()?);
+    reply.header(&CONTENT_DIGEST, digest);
+    Some(reply)
 }
 
 /// `/blobs/sha256/<hex>`: through whichever repository the caller may read. `None`: through none.

@@ -16,7 +16,7 @@ use crate::blob::{Blob, Content};
 use crate::digest::Digest;
 use crate::registry::{Found, RegistryError};
 
-static CONTENT_DIGEST: HeaderName = HeaderName::from_static("docker-content-digest");
+pub(super) static CONTENT_DIGEST: HeaderName = HeaderName::from_static("docker-content-digest");
 static REPR_DIGEST: HeaderName = HeaderName::from_static("repr-digest");
 
 /// What a client already has, and which part it wants.

@@ -1,5 +1,6 @@
 //! Answers: status, headers, body, and how long anybody may keep them.
 
+use std::borrow::Cow;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
@@ -34,6 +35,8 @@ pub enum Freshness {
     ByTag(Audience),
     /// A list.
     List(Audience),
+    /// The way to a URL that can be used for so many seconds.
+    Redirect(Audience, u64),
     /// The state of an upload, or the outcome of a write.
     Write,
     /// A token.
@@ -46,13 +49,25 @@ pub enum Freshness {
 
 impl Freshness {
     /// All caching rules.
-    pub fn cache_control(self) -> &'static str {
-        match self {
+    pub fn cache_control(self) -> Cow<'static, str> {
+        let fixed = match self {
+            Self::Redirect(Audience::Public, seconds) => return format!("public, max-age={seconds}").into(),
+            Self::Redirect(Audience::Private, seconds) => {
+                return format!("private, max-age={seconds}").into();
+            }
             Self::ByDigest(Audience::Public) => "public, max-age=31536000, immutable",
             Self::ByDigest(Audience::Private) => "private, max-age=31536000, immutable",
             Self::ByTag(Audience::Public) | Self::List(Audience::Public) => "public, no-cache",
             Self::ByTag(Audience::Private) | Self::List(Audience::Private) => "private, no-cache",
             Self::Write | Self::Secret | Self::Error | Self::Operation => "no-store",
+        };
+        Cow::Borrowed(fixed)
+    }
+
+    fn header(self) -> HeaderValue {
+        match self.cache_control() {
+            Cow::Borrowed(fixed) => HeaderValue::from_static(fixed),
+            Cow::Owned(text) => HeaderValue::try_from(text).unwrap_or(HeaderValue::from_static("no-store")),
         }
     }
 }
@@ -68,7 +83,7 @@ impl Reply {
     fn new(status: StatusCode, freshness: Freshness, body: Body) -> Self {
         // As many as the answer with a blob has.
         let mut headers = HeaderMap::with_capacity(12);
-        headers.insert(CACHE_CONTROL, HeaderValue::from_static(freshness.cache_control()));
+        headers.insert(CACHE_CONTROL, freshness.header());
         Self { status, headers, body }
     }
 
@@ -185,5 +200,6 @@ mod tests {
         for freshness in [Freshness::ByDigest(Private), Freshness::ByTag(Private), Freshness::List(Private)] {
             assert!(freshness.cache_control().starts_with("private"), "{freshness:?}");
         }
+        assert_eq!(Freshness::Redirect(Private, 7).cache_control(), "private, max-age=7");
     }
 }

@@ -17,6 +17,7 @@ mod pull;
 mod sessions;
 mod sweep;
 mod tags;
+mod tiers;
 mod upload;
 
 use std::sync::Arc;
@@ -27,6 +28,7 @@ use thiserror::Error;
 use tokio::sync::Semaphore;
 
 use crate::access::{Policy, Rule};
+use crate::blob::tiered::TieredStore;
 use crate::blob::{BlobError, BlobStore};
 use crate::digest::{Digest, Sha256};
 use crate::manifest::ManifestError;
@@ -43,12 +45,14 @@ pub use self::manifests::{ManifestPush, PushedManifest};
 pub use self::plans::{Held, HeldReason, Planned, settings};
 pub use self::plugins::{PluginUpload, UploadedPlugin};
 pub use self::pull::{Found, FoundManifest, Immutable};
+pub use self::tiers::Elsewhere;
 pub use self::upload::{ChunkRange, SessionOf};
 
 use self::blocked::Blocked;
 use self::cache::Cache;
 use self::catalogs::Catalogs;
 use self::sessions::Sessions;
+use self::tiers::Tiers;
 
 /// Numbers that the operator sets.
 #[derive(Debug, Clone, Copy)]
@@ -85,6 +89,8 @@ impl CacheCounters {
 /// The registry: what the routes call.
 pub struct Registry {
     blobs: Arc<dyn BlobStore>,
+    /// What stands below `blobs` where there is a far store.
+    tiers: Option<Tiers>,
     meta: Arc<dyn MetaStore>,
     staging: Staging,
     node: Node,
@@ -115,6 +121,7 @@ impl Registry {
         let Here { node, staging } = here;
         Self {
             blobs,
+            tiers: None,
             meta,
             staging,
             node,
@@ -128,6 +135,11 @@ impl Registry {
             readers: Arc::new(Semaphore::new(packages::READERS)),
             unpackers: Arc::new(Semaphore::new(members::UNPACKERS)),
         }
+    }
+
+    /// Uses what only a store with a far one can do; `redirects`: clients may be sent there.
+    pub fn in_front_of(self, store: TieredStore, redirects: bool) -> Self {
+        Self { tiers: Some(Tiers::new(store, redirects)), ..self }
     }
 
     pub fn policy(&self) -> &Policy {

@@ -136,6 +136,12 @@ impl Registry {
             return Ok(bytes);
         }
         let load = async {
+            if let Some(bytes) = self.load(found).await?.read_checked(found.sha256).await? {
+                return Ok(bytes);
+            }
+            if !self.drop_damaged(found).await? {
+                return Err(Fault::Damaged(found.sha256));
+            }
             let bytes = self.load(found).await?.read_checked(found.sha256).await?;
             bytes.ok_or(Fault::Damaged(found.sha256))
         };
@@ -144,6 +150,13 @@ impl Registry {
     }
 
     pub(super) async fn load(&self, found: &Found) -> Result<Blob, Fault> {
+        match self.load_sized(found).await {
+            Err(Fault::Damaged(_)) if self.drop_damaged(found).await? => self.load_sized(found).await,
+            loaded => loaded,
+        }
+    }
+
+    async fn load_sized(&self, found: &Found) -> Result<Blob, Fault> {
         let opened = self.blobs.open(&found.sha256).await;
         let blob = opened.map_err(|error: BlobError| Fault::Blob(error))?;
         let blob = blob.ok_or(Fault::BytesMissing(found.sha256))?;

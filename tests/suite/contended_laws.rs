@@ -180,7 +180,8 @@ async fn law_8_a_session_ends_once(Fixture { store, .. }: Fixture) {
     for round in 0..5 {
         let id = Uuid::now_v7();
         let checkpoint = Checkpoint::start(Algorithm::Sha256);
-        let upload = Upload { id, repository: repository("a/b"), subject: "tester".into(), checkpoint };
+        let upload =
+            Upload { id, repository: repository("a/b"), subject: "tester".into(), checkpoint, home: None };
         store.create_upload(upload).await.unwrap();
         let ended = sixteen(&store, move |store, writer| async move {
             match writer % 2 {

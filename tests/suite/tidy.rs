@@ -213,6 +213,7 @@ const FENCES: &[(&str, &[&str])] = &[
         "tokio",
         &[
             "app.rs",
+            "app/",
             "blob/",
             "callers/",
             "cli/migrate.rs",

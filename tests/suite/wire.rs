@@ -1,5 +1,6 @@
 //! Requests written byte by byte, for what no well-behaved client sends.
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use hyper::header::{HeaderMap, HeaderName, HeaderValue};
@@ -14,7 +15,11 @@ pub struct Wire(TcpStream);
 
 impl Wire {
     pub async fn open(server: &Server) -> Self {
-        Self(TcpStream::connect(server.address).await.expect("a connection"))
+        Self::to(server.address).await
+    }
+
+    pub async fn to(address: SocketAddr) -> Self {
+        Self(TcpStream::connect(address).await.expect("a connection"))
     }
 
     /// Opens a connection and writes the head of a request of the admin.

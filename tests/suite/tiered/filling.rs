@@ -69,7 +69,7 @@ async fn p1_the_first_bytes_come_before_the_last_were_fetched() {
     assert_eq!(opened.size, SIZE as u64);
     let mut reader = Reader::of(opened, 0, SIZE);
     reader.read(300_000).await;
-    assert_eq!(reader.got, blob[..300_000]);
+    assert!(reader.got == blob[..300_000]);
 
     tiers.far.let_through(SIZE as u64 - 1);
     reader.read(SIZE - 200_000).await;
@@ -77,7 +77,7 @@ async fn p1_the_first_bytes_come_before_the_last_were_fetched() {
     assert!(end.is_err(), "nobody gets the end before the digest is known");
     assert!(!tiers.is_near(&digest).await);
     tiers.far.let_through(u64::MAX);
-    assert_eq!(reader.rest().await.unwrap(), blob);
+    assert!(reader.rest().await.unwrap() == blob);
     eventually("it is kept", async || tiers.is_near(&digest).await).await;
     let again = tiers.store.open(&digest).await.unwrap().unwrap();
     assert!(matches!(again.content, Content::File(_)));
@@ -126,8 +126,8 @@ async fn p1_a_part_waits_for_its_bytes() {
     behind.read(800_000).await;
     assert!(tokio::time::timeout(waits, arrived.read(900_000)).await.is_err(), "a part ends with the whole");
     tiers.far.let_through(u64::MAX);
-    assert_eq!(arrived.rest().await.unwrap(), blob[100_000..1_000_000]);
-    assert_eq!(behind.rest().await.unwrap(), blob[3_000_000..4_000_000]);
+    assert!(arrived.rest().await.unwrap() == blob[100_000..1_000_000]);
+    assert!(behind.rest().await.unwrap() == blob[3_000_000..4_000_000]);
 }
 
 /// P1: whatever is wrong, every reader is cut off and nothing is kept.
@@ -221,7 +221,7 @@ async fn a_fill_of_what_was_removed_is_not_kept() {
     let reader = Reader::of(tiers.store.open(&digest).await.unwrap().unwrap(), 0, SIZE);
     assert!(tiers.store.remove(&digest).await.unwrap());
     tiers.far.let_through(u64::MAX);
-    assert_eq!(reader.rest().await.unwrap(), blob, "law 5");
+    assert!(reader.rest().await.unwrap() == blob, "law 5");
     // The next open waits for the end of that fill, or comes after it.
     eventually("the fill has ended", async || tiers.store.open(&digest).await.unwrap().is_none()).await;
     assert!(!tiers.is_near(&digest).await);

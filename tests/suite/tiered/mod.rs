@@ -2,23 +2,32 @@
 
 mod evicting;
 mod filling;
+mod redirecting;
+mod serving;
 mod shipping;
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::ops::Bound;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::{Duration, SystemTime};
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use quire::app::App;
 use quire::blob::far::{FarStore, Fetched, Presigned};
 use quire::blob::local::{LocalCounters, LocalStore};
 use quire::blob::tiered::{Acknowledge, TieredCounters, TieredOptions, TieredStore};
 use quire::blob::{BlobError, BlobStore};
+use quire::config;
 use quire::digest::{Algorithm, Sha256};
 use quire::staging::{Source, SourceError, Staged, Staging};
-use tokio::sync::watch;
+use tokio::sync::{oneshot, watch};
+use tokio::task::JoinHandle;
+
+use crate::harness::{ADMIN_TOKEN, Client};
 
 /// A far store in memory. Its gates are open until a test closes them.
 pub struct Far {
@@ -132,8 +141,9 @@ impl FarStore for Far {
         Ok(self.blobs.lock().unwrap().remove(digest).is_some())
     }
 
-    async fn presigned_get(&self, _digest: &Sha256) -> Result<Option<Presigned>, BlobError> {
-        Ok(None)
+    async fn presigned_get(&self, digest: &Sha256) -> Result<Option<Presigned>, BlobError> {
+        let expires = SystemTime::now() + Duration::from_secs(600);
+        Ok(Some(Presigned { url: format!("https://far.test/{}?signature=x", digest.hex()), expires }))
     }
 }
 
@@ -219,6 +229,72 @@ pub fn open(
     let staging = Staging::open(data.join("staging")).unwrap();
     let options = TieredOptions { acknowledge, near_max_bytes, outbox: data.join("outbox") };
     TieredStore::open(near, far, staging, options, TieredCounters::noop()).unwrap()
+}
+
+/// A server inside the test, in front of a far store. It stops when it is dropped.
+pub struct Running {
+    pub far: Arc<Far>,
+    pub address: SocketAddr,
+    pub client: Client,
+    pub folder: Arc<tempfile::TempDir>,
+    stop: Option<oneshot::Sender<()>>,
+    ended: JoinHandle<()>,
+}
+
+impl Running {
+    pub async fn start(settings: &[(&str, &str)]) -> Self {
+        let folder = Arc::new(tempfile::tempdir().unwrap());
+        let running = Self::start_in(folder, Far::new(), settings).await;
+        for id in ["acme", "other"] {
+            let made = running.client.send("POST", "/api/orgs", &[], format!(r#"{{"id": "{id}"}}"#)).await;
+            assert_eq!(made.status, 201, "{made:?}");
+        }
+        running
+    }
+
+    async fn start_in(folder: Arc<tempfile::TempDir>, far: Arc<Far>, settings: &[(&str, &str)]) -> Self {
+        let flags = BTreeMap::from([
+            ("listen", "127.0.0.1:0".to_owned()),
+            ("data", folder.path().display().to_string()),
+        ]);
+        let mut environment = BTreeMap::from([("QUIRE_ADMIN_TOKEN".to_owned(), ADMIN_TOKEN.to_owned())]);
+        for (name, value) in settings {
+            environment.insert(format!("QUIRE_{name}"), (*value).to_owned());
+        }
+        let config = config::resolve(&flags, &environment).unwrap().config().unwrap();
+        let app = App::start_before(&config, Arc::clone(&far) as _).await.unwrap();
+        let address = app.address().unwrap();
+        let (stop, stopped) = oneshot::channel::<()>();
+        let ended = tokio::spawn(async move { drop(app.run(async move { drop(stopped.await) }).await) });
+        let client = Client::new(address, Some(ADMIN_TOKEN));
+        Self { far, address, client, folder, stop: Some(stop), ended }
+    }
+
+    /// Stops, and starts again on the same folder and far.
+    pub async fn restart(mut self, settings: &[(&str, &str)]) -> Self {
+        drop(self.stop.take());
+        (&mut self.ended).await.unwrap();
+        Self::start_in(Arc::clone(&self.folder), Arc::clone(&self.far), settings).await
+    }
+
+    pub fn path(&self, digest: &Sha256) -> PathBuf {
+        let hex = digest.hex();
+        self.folder.path().join("blobs/sha256").join(&hex[..2]).join(&hex)
+    }
+
+    /// Pushes a blob and loses its near copy, as if another replica had pushed it.
+    pub async fn push_elsewhere(&self, repository: &str, bytes: &[u8]) -> Sha256 {
+        self.client.push_blob(repository, bytes.to_vec()).await;
+        let digest = Sha256::of(bytes);
+        std::fs::remove_file(self.path(&digest)).unwrap();
+        digest
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        drop(self.stop.take());
+    }
 }
 
 /// Bytes that are not the same anywhere.
