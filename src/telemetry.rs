@@ -146,8 +146,8 @@ fn describe(recorder: &PrometheusRecorder) {
         ("quire_fills_total", "Blobs fetched from S3; wrong_bytes: S3 has a damaged one."),
         ("quire_near_evictions_total", "Blobs that the data folder gave up because it was full."),
         ("quire_shipments_total", "Blobs brought to S3 after their push, or tries of it that failed."),
-        ("quire_s3_calls_total", "Calls of S3."),
-        ("quire_s3_retries_total", "Requests to S3 that were repeated."),
+        ("quire_s3_calls_total", "Calls of S3, by operation and outcome; a call may take several requests."),
+        ("quire_s3_retries_total", "Requests to S3 that repeated another one."),
         ("quire_metadata_operations_total", "Transactions of the metadata store."),
         #[cfg(feature = "postgres")]
         (
@@ -163,7 +163,10 @@ fn describe(recorder: &PrometheusRecorder) {
         ("quire_near_bytes", "Bytes in the data folder, where near_max_bytes bounds them."),
         ("quire_outbox_blobs", "Blobs that S3 has to get yet."),
         ("quire_outbox_oldest_seconds", "How long the oldest of them has waited."),
-        ("quire_s3_breaker", "1 while S3 is not called because it failed, 0.5 while one call tries it."),
+        (
+            "quire_s3_breaker",
+            "Whether S3 is left alone because it did not answer: 0 no, 1 yes, 0.5 while one call tries.",
+        ),
     ] {
         recorder.describe_gauge(name.into(), None, text.into());
     }

@@ -11,6 +11,8 @@ pub mod postgres;
 pub mod relay;
 pub mod replicas;
 #[cfg(feature = "s3")]
+pub mod s3_stub;
+#[cfg(feature = "s3")]
 pub mod seaweed;
 pub mod store;
 #[cfg(feature = "postgres")]

@@ -16,7 +16,9 @@ use quire::fault::Fault;
 use quire::staging::{Staged, Staging};
 
 #[cfg(feature = "s3")]
-use crate::harness::seaweed::{credentials, seaweed};
+use crate::harness::s3_stub::{Manners, Stub};
+#[cfg(feature = "s3")]
+use crate::harness::seaweed::{credentials, seaweed, settings};
 use crate::tiered as tiers;
 
 /// A store with a staging folder on its file system.
@@ -94,6 +96,26 @@ async fn s3() -> Option<Fixture<FarOnly<S3Store>>> {
     let store = S3Store::connect(settings, &credentials, S3Tuning::default(), S3Counters::noop());
     let store = store.await.unwrap();
     Some(Fixture::new(|folder| FarOnly::new(store, Staging::open(folder.join("staging")).unwrap())))
+}
+
+/// The server that goes wrong where it is told to, and here is not.
+#[cfg(feature = "s3")]
+async fn s3_stub() -> Fixture<FarOnly<S3Store>> {
+    let stub = Stub::start(Manners::default()).await;
+    let settings = settings(stub.address, "laws/");
+    let store = S3Store::connect(settings, &credentials(), S3Tuning::default(), S3Counters::noop()).await;
+    let store = store.unwrap();
+    Fixture::new(|folder| FarOnly::new(store, Staging::open(folder.join("staging")).unwrap()))
+}
+
+/// All blobs but the smallest in parts.
+#[cfg(feature = "s3")]
+async fn s3_in_parts() -> Fixture<FarOnly<S3Store>> {
+    let stub = Stub::start(Manners::default()).await;
+    let settings = settings(stub.address, "laws/");
+    let tuning = S3Tuning { largest_single_put: 3, part_size: 100_000, ..S3Tuning::default() };
+    let store = S3Store::connect(settings, &credentials(), tuning, S3Counters::noop()).await.unwrap();
+    Fixture::new(|folder| FarOnly::new(store, Staging::open(folder.join("staging")).unwrap()))
 }
 
 async fn law_1_what_was_put_is_opened<S: BlobStore>(fixture: Fixture<S>) {
@@ -217,7 +239,16 @@ macro_rules! laws {
 
 laws! { memory, local, faultless, far, tiered, crowded }
 #[cfg(feature = "s3")]
-laws! { s3 }
+laws! { s3, s3_stub }
+
+/// Those laws that the size of a blob could touch.
+#[cfg(feature = "s3")]
+mod s3_in_parts {
+    laws! { s3_in_parts:
+        law_1_what_was_put_is_opened, law_4_putting_again_changes_nothing, law_6_the_staged_file_stays,
+        law_9_what_was_removed_is_gone_and_may_come_again
+    }
+}
 
 /// P2: law 3, the part that a process can see. A put that fails leaves the blob absent or whole, and can be repeated.
 #[tokio::test]

@@ -63,6 +63,8 @@ mod replicas;
 #[cfg(feature = "interop")]
 mod revocation;
 mod stores;
+#[cfg(feature = "s3")]
+mod s3;
 mod tag_rules;
 mod tags;
 mod tidy;

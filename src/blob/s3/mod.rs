@@ -20,8 +20,8 @@ mod sweep;
 mod watch;
 
 use std::fmt;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, OnceLock};
 
 use async_trait::async_trait;
 use aws_sdk_s3::config::Region;
@@ -35,7 +35,7 @@ use self::calls::Calls;
 use self::credentials::NoCredentials;
 use self::failure::Failure;
 use self::fetch::ObjectSource;
-use self::probe::Verdict;
+use self::probe::{Findings, Verdict};
 use self::put::Outgoing;
 use self::watch::ServerClock;
 use super::BlobError;
@@ -55,8 +55,8 @@ pub struct S3Store {
     bucket: Arc<Bucket>,
     /// What the bucket is called in logs.
     target: String,
-    /// The probe found the bucket usable.
-    usable: AtomicBool,
+    /// What the probe found, once it found the bucket usable.
+    found: OnceLock<Findings>,
     /// When the bucket was probed last, and why that did not do.
     probe: Mutex<Option<(Instant, Failure)>>,
 }
@@ -111,7 +111,7 @@ impl S3Store {
                 tuning,
             }),
             target,
-            usable: AtomicBool::new(false),
+            found: OnceLock::new(),
             probe: Mutex::default(),
         };
         match first {
@@ -127,8 +127,7 @@ impl S3Store {
         let target = self.target.clone();
         match verdict.unwrap_or_else(|_| Verdict::Unreachable(format!("no answer within {patience:?}"))) {
             Verdict::Usable(findings) => {
-                tracing::info!(%findings, "{target} can be used");
-                self.usable.store(true, Ordering::Release);
+                self.found_usable(findings);
                 Ok(())
             }
             Verdict::Unreachable(reason) => {
@@ -148,7 +147,7 @@ impl S3Store {
 
     /// The bucket, once a probe found it usable. Until then a call now and then probes, and the others fail at once.
     async fn bucket(&self) -> Result<&Arc<Bucket>, Failure> {
-        if self.usable.load(Ordering::Acquire) {
+        if self.is_usable() {
             return Ok(&self.bucket);
         }
         let Ok(mut last) = self.probe.try_lock() else { return Err(Failure::NotSent) };
@@ -159,8 +158,7 @@ impl S3Store {
         }
         let failure = match self.bucket.probe().await {
             Verdict::Usable(findings) => {
-                tracing::info!(%findings, "{} can be used", self.target);
-                self.usable.store(true, Ordering::Release);
+                self.found_usable(findings);
                 return Ok(&self.bucket);
             }
             Verdict::Unreachable(reason) => Failure::Unavailable(reason),
@@ -182,7 +180,21 @@ impl S3Store {
 
     /// Whether a probe found the bucket usable; until then all calls fail.
     pub fn is_usable(&self) -> bool {
-        self.usable.load(Ordering::Acquire)
+        self.found.get().is_some()
+    }
+
+    /// Which bucket this is, with whose credentials, and what its server can do.
+    pub fn describe(&self) -> String {
+        match self.found.get() {
+            Some(findings) => format!("{}: {findings}", self.target),
+            None => format!("{}: no answer yet", self.target),
+        }
+    }
+
+    fn found_usable(&self, findings: Findings) {
+        // Two probes at the same time find the same.
+        self.found.get_or_init(|| findings);
+        tracing::info!("{}", self.describe());
     }
 }
 

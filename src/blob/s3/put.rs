@@ -94,16 +94,23 @@ impl Bucket {
         }
         let upload = self.create_upload(&key).await?;
         let upload = Upload { bucket: Arc::clone(self), key: key.clone(), id: Some(upload) };
-        if let Err(failure) = upload.send(blob).await {
-            upload.abort().await;
-            return Err(failure);
+        match upload.send(blob).await {
+            // An upload that is gone was completed when the first answer was lost. The look will tell.
+            Ok(()) | Err(Failure::Absent) => upload.completed(),
+            Err(failure) => {
+                upload.abort().await;
+                return Err(failure);
+            }
         }
-        upload.completed();
-        if self.reads_back(&key, blob).await? {
-            return Ok(());
+        match self.reads_back(&key, blob).await {
+            Ok(true) => Ok(()),
+            Ok(false) => {
+                self.delete(&key).await?;
+                Err(Failure::Other(format!("put: other bytes than those of {} were stored", blob.digest)))
+            }
+            Err(Failure::Absent) => Err(Failure::Unavailable("put: what was stored is not there".to_owned())),
+            Err(failure) => Err(failure),
         }
-        self.delete(&key).await?;
-        Err(Failure::Other(format!("put: other bytes than those of {} were stored", blob.digest)))
     }
 
     /// Whether the object has the bytes of the blob.
