@@ -227,7 +227,12 @@ async fn answer(state: Arc<State>, request: Request<Incoming>) -> io::Result<Ans
     let (head, body) = request.into_parts();
     let query = query(head.uri.query().unwrap_or_default());
     let path = head.uri.path().trim_start_matches('/');
-    let (bucket, key) = path.split_once('/').unwrap_or((path, ""));
+    // The bucket is in the host of what comes through a proxy.
+    let host = head.uri.host().and_then(|host| host.split('.').next());
+    let (bucket, key) = match host {
+        Some(bucket) => (bucket, path),
+        None => path.split_once('/').unwrap_or((path, "")),
+    };
     let operation = operation(&head.method, key, &query);
     let seen = Seen { operation, key: key.to_owned(), query, headers: head.headers };
     lock(&state.seen).push(seen.clone());

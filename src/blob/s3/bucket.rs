@@ -121,7 +121,8 @@ impl Bucket {
             Some(range) => size_behind(range, from),
         };
         let Some(size) = size else {
-            return Err(Failure::Other(format!("get: the answer does not fit what was asked: {answer:?}")));
+            let (length, range) = (answer.content_length, answer.content_range);
+            return Err(Failure::Other(format!("get: from {from} came {range:?} of {length:?} bytes")));
         };
         Ok(Incoming { size, body: answer.body })
     }

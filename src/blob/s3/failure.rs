@@ -105,8 +105,10 @@ impl From<Failure> for BlobError {
         let text = match failure {
             Failure::Unavailable(text) => return Self::Unavailable(format!("S3 {text}")),
             Failure::NotSent => return Self::Unavailable("S3 did not answer lately".to_owned()),
+            Failure::Conflict => {
+                return Self::Unavailable("S3: somebody else is writing the same object".to_owned());
+            }
             Failure::Absent => "S3: an object went away".to_owned(),
-            Failure::Conflict => "S3: an object is being changed by somebody else".to_owned(),
             Failure::Denied(text) => format!("S3 refuses: {text}"),
             Failure::NoBucket(text) => format!("S3 has no such bucket: {text}"),
             Failure::Unsupported(text) | Failure::Other(text) => format!("S3 {text}"),

@@ -22,12 +22,13 @@ mod watch;
 use std::fmt;
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use aws_sdk_s3::config::Region;
 use thiserror::Error;
 use tokio::sync::Mutex;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 
 use self::breaker::Breaker;
 use self::bucket::Bucket;
@@ -85,7 +86,7 @@ impl S3Store {
         tuning: S3Tuning,
         counters: S3Counters,
     ) -> Result<Self, S3Unusable> {
-        let region = region(&settings, credentials).await;
+        let region = region(&settings, credentials, tuning.start_timeout).await;
         let provider = credentials.provider(region.clone()).await;
         let first = provider.first(tuning.start_timeout).await;
         let target = format!("{} ({})", Target(&settings, &region), provider.describe());
@@ -123,7 +124,7 @@ impl S3Store {
 
     async fn first_probe(&self) -> Result<(), S3Unusable> {
         let patience = self.bucket.tuning.start_timeout;
-        let verdict = tokio::time::timeout(patience, self.bucket.probe()).await;
+        let verdict = timeout(patience, self.bucket.probe()).await;
         let target = self.target.clone();
         match verdict.unwrap_or_else(|_| Verdict::Unreachable(format!("no answer within {patience:?}"))) {
             Verdict::Usable(findings) => {
@@ -199,13 +200,13 @@ impl S3Store {
 }
 
 /// The region given, or that of the AWS configuration, or the one that servers other than AWS go by.
-async fn region(settings: &S3Settings, credentials: &CredentialSource) -> Region {
+async fn region(settings: &S3Settings, credentials: &CredentialSource, patience: Duration) -> Region {
     const DEFAULT: &str = "us-east-1";
     match &settings.region {
         Some(region) => Region::new(region.clone()),
         None => {
-            let configured = credentials.region(settings.endpoint.is_none()).await;
-            configured.unwrap_or_else(|| Region::from_static(DEFAULT))
+            let configured = timeout(patience, credentials.region(settings.endpoint.is_none())).await;
+            configured.ok().flatten().unwrap_or_else(|| Region::from_static(DEFAULT))
         }
     }
 }

@@ -113,7 +113,7 @@ impl Bucket {
         let mut checksums = self.try_checksums(key, bytes).await?;
         let conditions = self.try_conditions(key, bytes).await?;
         self.conditions.store(!matches!(conditions, Conditions::Refused(_)), Ordering::Relaxed);
-        if checksums == Checksums::Compared && self.takes_wrong_checksums(key, bytes).await? {
+        if checksums == Checksums::Compared && self.takes_wrong_checksums(key, bytes).await {
             checksums = Checksums::Ignored;
         }
         self.try_absence(key).await?;
@@ -125,9 +125,10 @@ impl Bucket {
     /// keep the framing of a transfer in the object.
     async fn try_checksums(&self, key: &str, bytes: &Bytes) -> Result<Checksums, Verdict> {
         let plainly = |why| async move {
-            self.checksums.store(false, Ordering::Relaxed);
             self.write(key, bytes, None).await?;
             if self.reads(key, bytes).await? {
+                // Only now: a probe that ends here is made again with checksums.
+                self.checksums.store(false, Ordering::Relaxed);
                 return Ok(why);
             }
             Err(Verdict::Unfit("an object has other bytes than those that were written".to_owned()))
@@ -162,16 +163,18 @@ impl Bucket {
             Err(Failure::Conflict) => Ok(Conditions::Honoured),
             Ok(()) => Ok(Conditions::Ignored),
             Err(Failure::Unsupported(why)) => Ok(Conditions::Refused(why)),
+            // Either it is gone, or it cannot cope with the condition.
+            Err(Failure::Unavailable(why)) => {
+                self.write(key, bytes, checksum).await?;
+                Ok(Conditions::Refused(why))
+            }
             Err(failure) => Err(failure.into()),
         }
     }
 
-    async fn takes_wrong_checksums(&self, key: &str, bytes: &Bytes) -> Result<bool, Verdict> {
-        match self.write(key, bytes, Some(Sha256::of(b"other bytes"))).await {
-            Ok(()) => Ok(true),
-            Err(Failure::Other(_) | Failure::Unsupported(_)) => Ok(false),
-            Err(failure) => Err(failure.into()),
-        }
+    /// However it is said no: if the server is gone, what is tried next will tell.
+    async fn takes_wrong_checksums(&self, key: &str, bytes: &Bytes) -> bool {
+        self.write(key, bytes, Some(Sha256::of(b"other bytes"))).await.is_ok()
     }
 
     /// To who may not list a bucket, S3 does not say what is not there: then every blob that is missing would look

@@ -41,8 +41,8 @@ pub struct S3Tuning {
     pub parts_at_once: usize,
     /// How often a call is tried, the first time included.
     pub attempts: u32,
-    /// Tokens that all retries share. A retry takes 5 of them, after a time-out 10; a call that succeeds brings 1, and
-    /// so does every second.
+    /// Tokens that all retries share. A retry takes 5 of them when the server says so, 10 when it said nothing; a call
+    /// that succeeds brings 1, and so does every second.
     pub retry_tokens: usize,
     /// Calls that fail in a row until the breaker opens.
     pub breaker_failures: u32,

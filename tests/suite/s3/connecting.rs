@@ -52,6 +52,30 @@ async fn what_a_server_does_not_do_is_found() {
     }
 }
 
+/// Servers that break over something optional are not taken for servers that are down.
+#[tokio::test]
+async fn a_server_that_breaks_over_something_optional_is_used_without() {
+    let breaks = Treatment::Refuses(500, "InternalError");
+    let fixture = Fixture::with(Manners { conditions: breaks, ..Manners::default() }).await;
+    let store = fixture.store().await;
+    assert!(store.describe().contains("conditions are refused and not sent"), "{}", store.describe());
+    store.put(&fixture.stage("plain").await).await.unwrap();
+    assert_eq!(fixture.stub.seen()[0].header("if-none-match"), None);
+}
+
+/// A probe that ended in the middle gives no reason to go without checksums.
+#[tokio::test]
+async fn what_a_probe_began_to_find_is_found_anew() {
+    let fixture = Fixture::new().await;
+    fixture.stub.fail(Put, Fault::Answer(400, "InvalidRequest"));
+    fixture.stub.fail_times(3, Put, Fault::Answer(503, "SlowDown"));
+    let tuning = S3Tuning { probe_every: Duration::ZERO, ..S3Tuning::default() };
+    let store = connect(fixture.settings(), tuning).await.unwrap();
+    assert!(!store.is_usable());
+    store.put(&fixture.stage("abc").await).await.unwrap();
+    assert!(store.describe().contains("checksums are compared"), "{}", store.describe());
+}
+
 /// Whoever wants no checksums gets none, and bodies are signed all the same.
 #[tokio::test]
 async fn checksums_can_be_switched_off() {
@@ -196,11 +220,16 @@ async fn a_bucket_that_refuses_later_is_an_error_with_its_reason() {
 #[test]
 #[ignore = "others run it, in processes with an environment of their own"]
 fn in_an_environment() {
-    let address = std::env::var("TEST_ADDRESS").expect("an address").parse().expect("an address");
+    let endpoint = std::env::var("TEST_ENDPOINT").expect("an endpoint");
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let begun = Instant::now();
+    let settings = S3Settings {
+        path_style: std::env::var("TEST_PATH_STYLE").ok().and_then(|text| text.parse().ok()),
+        endpoint: Some(endpoint),
+        ..settings(([127, 0, 0, 1], 0).into(), "p/")
+    };
     let connected = runtime.block_on(S3Store::connect(
-        settings(address, "p/"),
+        settings,
         &CredentialSource::Chain,
         S3Tuning::default(),
         S3Counters::noop(),
@@ -216,7 +245,8 @@ fn in_an_environment() {
 async fn in_environment(stub: &Stub, variables: &[(&str, &str)]) -> (String, u64) {
     let mut command = Command::new(std::env::current_exe().unwrap());
     command.args(["--exact", "s3::connecting::in_an_environment", "--ignored", "--nocapture"]);
-    command.env_clear().env("TEST_ADDRESS", stub.address.to_string()).envs(variables.iter().copied());
+    let endpoint = format!("http://{}", stub.address);
+    command.env_clear().env("TEST_ENDPOINT", endpoint).envs(variables.iter().copied());
     let output = tokio::task::spawn_blocking(move || command.output().unwrap()).await.unwrap();
     let text = String::from_utf8(output.stdout).unwrap();
     let line =
@@ -240,6 +270,24 @@ async fn credentials_come_from_the_environment_or_a_profile() {
     let variables = [("AWS_SHARED_CREDENTIALS_FILE", path.to_str().unwrap()), ("AWS_REGION", "eu-west-1")];
     let (result, _) = in_environment(&stub, &variables).await;
     assert!(result.contains("(key AKIAPROFILE of a profile): checksums are compared"), "{result}");
+}
+
+/// The name of a host cannot be looked up where there is no network, but a proxy takes any.
+#[tokio::test]
+async fn a_bucket_in_the_host_is_reached_through_a_proxy() {
+    let stub = Stub::start(Manners::default()).await;
+    let proxy = format!("http://{}", stub.address);
+    let variables = [
+        ("AWS_ACCESS_KEY_ID", "AKIAVARIABLE"),
+        ("AWS_SECRET_ACCESS_KEY", "secret"),
+        ("HTTP_PROXY", &proxy),
+        ("TEST_ENDPOINT", "http://s3.example.test"),
+        ("TEST_PATH_STYLE", "false"),
+    ];
+    let (result, _) = in_environment(&stub, &variables).await;
+    assert!(result.contains("virtual-host style") && result.contains("checksums are compared"), "{result}");
+    let seen = stub.seen();
+    assert!(seen.iter().all(|seen| seen.header("host") == Some("quire-tests.s3.example.test")), "{seen:?}");
 }
 
 /// Neither a machine that is no instance nor a profile that is broken keeps a start waiting.

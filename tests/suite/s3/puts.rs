@@ -67,6 +67,16 @@ async fn a_conflict_over_nothing_is_written_again() {
     }
 }
 
+/// Somebody who goes on writing the same object is a reason to come again.
+#[tokio::test]
+async fn a_conflict_that_stays_is_unavailable() {
+    let fixture = Fixture::new().await;
+    let store = fixture.store().await;
+    fixture.stub.fail_times(2, Put, Fault::Answer(409, "OperationAborted"));
+    assert!(is_unavailable(&store.put(&fixture.stage("mine").await).await));
+    store.put(&fixture.stage("mine").await).await.unwrap();
+}
+
 #[tokio::test]
 async fn what_was_stored_cut_off_does_not_count_and_goes() {
     let fixture = Fixture::new().await;
