@@ -340,3 +340,11 @@ CREATE TABLE blocked_digests (
     PRIMARY KEY (sha256, cause)
 );
 CREATE INDEX blocked_digests_by_cause ON blocked_digests (cause);
+
+-- A mark of every transaction that wrote, for minutes: by it a node that lost the answer to a commit finds out whether
+-- it came through. The time is the server's, as nodes may have other clocks.
+CREATE TABLE commits (
+    at bigint NOT NULL,
+    id bigint NOT NULL,
+    PRIMARY KEY (at, id)
+);

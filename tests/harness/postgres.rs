@@ -11,14 +11,14 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
-/// Starts a cluster in the folder `$1` with the programs in `$2` on the port `$3`, says `ready`, and stops it when
+/// Starts a cluster in the folder `$1` with the programs in `$2` on the port `$3` and the options `$4`, says `ready`, and stops it when
 /// standard input ends: when the process that started it is gone, however it went.
 const KEEPER: &str = r#"
 trap '' INT TERM HUP
 as_user() { if [ "$(id -u)" = 0 ]; then runuser -u postgres -- "$@"; else "$@"; fi; }
 if [ "$(id -u)" = 0 ]; then chown postgres "$1"; fi
 options="-F -p $3 -c listen_addresses=127.0.0.1 -c unix_socket_directories=$1 -c max_connections=500
-    -c synchronous_commit=off -c full_page_writes=off -c log_min_messages=fatal"
+    -c full_page_writes=off -c log_min_messages=fatal $4"
 as_user "$2/initdb" -D "$1/data" -U postgres --auth=trust --no-sync -E UTF8 --locale=C >"$1.log" 2>&1 \
     && as_user "$2/pg_ctl" -D "$1/data" -w -t 60 -l "$1/log" -o "$options" start >>"$1.log" 2>&1 && echo ready
 cat >/dev/null
@@ -48,7 +48,15 @@ pub struct Database {
 /// told.
 pub fn cluster() -> Option<&'static Cluster> {
     static CLUSTER: OnceLock<Option<Cluster>> = OnceLock::new();
-    CLUSTER.get_or_init(|| programs().map(Cluster::start)).as_ref()
+    CLUSTER
+        .get_or_init(|| programs().map(|programs| Cluster::start(programs, "-c synchronous_commit=off")))
+        .as_ref()
+}
+
+/// A cluster that loses nothing when it crashes, for a test that makes it.
+pub fn crashing_cluster() -> Option<&'static Cluster> {
+    let cluster = Cluster::start(programs()?, "-c synchronous_commit=on");
+    Some(Box::leak(Box::new(cluster)))
 }
 
 /// Where the newest PostgreSQL has its programs.
@@ -74,7 +82,7 @@ pub async fn database() -> Option<String> {
 }
 
 impl Cluster {
-    fn start(programs: PathBuf) -> Self {
+    fn start(programs: PathBuf, options: &str) -> Self {
         // The path of a Unix socket has 107 bytes at most, so this is no folder below some other.
         let folder =
             tempfile::Builder::new().prefix("quire-pg-").tempdir_in("/tmp").expect("a folder").keep();
@@ -82,7 +90,7 @@ impl Cluster {
         for _ in 0..5 {
             let port = TcpListener::bind("127.0.0.1:0").and_then(|socket| socket.local_addr());
             let port = port.expect("a free port").port();
-            if let Some(keeper) = keep(&folder, &programs, port) {
+            if let Some(keeper) = keep(&folder, &programs, port, options) {
                 let (databases, template) = (AtomicU32::new(0), Mutex::new(false));
                 return Self { folder, programs, port, _keeper: keeper, databases, template };
             }
@@ -159,6 +167,22 @@ impl Cluster {
         String::from_utf8(done.stdout).expect("a text")
     }
 
+    /// Ends the server as a crash does, and starts it again.
+    pub fn crash(&self) {
+        let data = self.folder.join("data");
+        let mut restart = match rustix::process::geteuid().is_root() {
+            true => {
+                let mut command = Command::new("runuser");
+                command.args(["-u", "postgres", "--"]).arg(self.programs.join("pg_ctl"));
+                command
+            }
+            false => Command::new(self.programs.join("pg_ctl")),
+        };
+        restart.args(["-m", "immediate", "-w", "-t", "60", "restart", "-l"]).arg(self.folder.join("log"));
+        let done = restart.arg("-D").arg(data).stdout(Stdio::null()).status().expect("pg_ctl");
+        assert!(done.success(), "it starts again");
+    }
+
     /// A database with nothing in it.
     pub fn empty_database(&'static self) -> Database {
         self.create("template0")
@@ -218,9 +242,9 @@ impl Drop for Database {
     }
 }
 
-fn keep(folder: &Path, programs: &Path, port: u16) -> Option<Child> {
+fn keep(folder: &Path, programs: &Path, port: u16, options: &str) -> Option<Child> {
     let mut keeper = Command::new("sh");
-    keeper.args(["-c", KEEPER, "keeper"]).arg(folder).arg(programs).arg(port.to_string());
+    keeper.args(["-c", KEEPER, "keeper"]).arg(folder).arg(programs).arg(port.to_string()).arg(options);
     // In a group of its own: what ends the tests with a signal to their group must not end who cleans up.
     keeper.process_group(0).stdin(Stdio::piped()).stdout(Stdio::piped());
     let mut keeper = keeper.spawn().expect("sh");

@@ -165,15 +165,13 @@ async fn law_6_numbers_are_in_the_order_of_the_commits(Fixture { store, .. }: Fi
     are_chains(&events(&*store, "a").await);
 }
 
-/// Tags of several repositories.
-fn are_chains(events: &[Event]) {
+/// The same of several repositories, each for itself: where their tags are in the end.
+pub fn are_chains(events: &[Event]) -> BTreeMap<String, BTreeMap<String, Sha256>> {
     let mut by_repository: BTreeMap<String, Vec<Event>> = BTreeMap::new();
     for event in events {
         by_repository.entry(event.repository.to_string()).or_default().push(event.clone());
     }
-    for events in by_repository.values() {
-        are_steps(events);
-    }
+    by_repository.into_iter().map(|(name, events)| (name, are_steps(&events))).collect()
 }
 
 async fn law_8_a_session_ends_once(Fixture { store, .. }: Fixture) {

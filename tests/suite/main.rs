@@ -62,6 +62,8 @@ mod ranges;
 mod replicas;
 #[cfg(feature = "interop")]
 mod revocation;
+#[cfg(feature = "postgres")]
+mod slow_bytes;
 mod stores;
 #[cfg(feature = "s3")]
 mod s3;
@@ -70,5 +72,7 @@ mod tags;
 mod tidy;
 mod tiered;
 mod tokens;
+#[cfg(feature = "postgres")]
+mod unknown_outcomes;
 mod uploads;
 mod wire;

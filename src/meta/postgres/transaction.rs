@@ -49,14 +49,11 @@ impl Deref for Work {
 
 impl Work {
     pub(super) async fn begin(client: Object) -> Result<Self> {
-        // The number of the transaction comes with its beginning, and is known before it can be asked for.
-        let begin = "BEGIN ISOLATION LEVEL READ COMMITTED; SELECT pg_current_xact_id()";
-        let (mut db, answer) = Db::begin(client, begin).await?;
+        let (mut db, ticket) = Ticket::begin(client).await?;
         db.decides_quota = false;
-        let ticket = answer.and_then(Ticket::new);
         Ok(Self {
             db,
-            ticket: ticket.ok_or(Failure::Damaged("no number of a transaction"))?,
+            ticket,
             growth: BTreeMap::new(),
             raises_access_version: false,
             events: BTreeMap::new(),
@@ -137,6 +134,7 @@ impl Work {
             false => None,
         };
         let audit = audit::Insertion::prepare(self, &self.audit).await?;
+        let mark = self.ticket.prepare(self).await?;
         // Of several catalogs, each row is taken in the order of the catalogs, and the last one here, too.
         let mut events = Vec::new();
         for (catalog, changes) in &self.events {
@@ -163,9 +161,10 @@ impl Work {
                 None => Ok(()),
             }
         };
-        let answers = tokio::join!(biased; counted, raised, told, numbered, self.db.end());
-        let (counted, raised, told, numbered, ended) = answers;
-        counted.and(raised).and(told).and(numbered).and(ended).map_err(Unsent::With)
+        let marked = self.ticket.mark(self, &mark);
+        let answers = tokio::join!(biased; counted, raised, told, marked, numbered, self.db.end());
+        let (counted, raised, told, marked, numbered, ended) = answers;
+        counted.and(raised).and(told).and(marked).and(numbered).and(ended).map_err(Unsent::With)
     }
 }
 

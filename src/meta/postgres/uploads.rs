@@ -6,6 +6,7 @@ use uuid::Uuid;
 
 use super::db::Db;
 use super::failure::Result;
+use super::outcome;
 use super::rows::{most, now, size, text, unsigned};
 use super::transaction::Work;
 use crate::meta::{NODE_MEMORY, Node, Upload};
@@ -111,6 +112,8 @@ pub(super) const STALE: &str =
      ORDER BY touched_at LIMIT $3 FOR UPDATE SKIP LOCKED";
 
 pub(super) async fn stale(db: &Db, node: Option<Uuid>, idle: Duration, limit: usize) -> Result<Vec<Uuid>> {
+    // Who looks for what is left over also takes away what transactions leave.
+    outcome::forget_marks(db).await?;
     let rows = db.rows(STALE, &[&latest(idle), &node, &most(limit)]).await?;
     rows.iter().map(|row| Ok(row.try_get(0)?)).collect()
 }
