@@ -209,11 +209,16 @@ impl App {
         let upkeep = upkeep(Arc::clone(&self.server));
         let poll = poll(Arc::clone(&self.server));
         let jobs = self.blobs.jobs();
+        let followed = Arc::clone(&self.server.registry);
+        let follow = tokio::spawn(async move { followed.follow().await });
+        // Later the first look would end what was read until then. A store that is silent keeps nobody waiting.
+        let _ = tokio::time::timeout(POLL_PATIENCE, self.server.registry.followed()).await;
         serve::serve(self.server, self.listener, stop, self.drain).await;
         sweeper.abort();
         upkeep.abort();
         poll.abort();
         drop(jobs);
+        follow.abort();
         self.lock
     }
 }

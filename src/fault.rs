@@ -7,4 +7,8 @@ pub enum Fault {
     Before,
     /// The call does its work and fails all the same, as when the answer is lost.
     After,
+    /// The call fails at once, as when nobody listens where the store should be.
+    Unavailable,
+    /// The call does not end while the fault is there, as when packets are lost or a process stands still.
+    Hangs,
 }

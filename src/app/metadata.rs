@@ -65,7 +65,8 @@ impl Metadata {
             #[cfg(feature = "postgres")]
             Self::Postgres(database) => {
                 database.migrate(PgMeta::MIGRATIONS).await?;
-                Arc::new(PgMeta::new(database.pool().await?, telemetry.postgres.clone()))
+                let store = PgMeta::new(database.pool().await?, telemetry.postgres.clone());
+                Arc::new(store.listening((**database).clone()))
             }
         })
     }

@@ -49,6 +49,8 @@ impl<S: BlobStore> BlobStore for FaultyStore<S> {
         match next(&self.puts) {
             None => self.inner.put(staged).await,
             Some(Fault::Before) => broken(),
+            Some(Fault::Unavailable) => Err(BlobError::Unavailable("a planned fault".into())),
+            Some(Fault::Hangs) => std::future::pending().await,
             Some(Fault::After) => {
                 self.inner.put(staged).await?;
                 broken()
@@ -60,6 +62,8 @@ impl<S: BlobStore> BlobStore for FaultyStore<S> {
         match next(&self.opens) {
             None => self.inner.open(digest).await,
             Some(Fault::Before | Fault::After) => broken(),
+            Some(Fault::Unavailable) => Err(BlobError::Unavailable("a planned fault".into())),
+            Some(Fault::Hangs) => std::future::pending().await,
         }
     }
 

@@ -51,6 +51,8 @@ pub enum ApiError {
     /// The request ended in a panic.
     Panicked(String),
     NotReady(&'static str),
+    /// This node has not seen the sequence that the read has to be behind.
+    NotSeenYet,
     /// The body of a request below `/api/` does not say what it has to; everything at once.
     Invalid(Vec<Finding>),
     BodyTooLarge {
@@ -173,6 +175,12 @@ impl ApiError {
             Self::NotReady(reason) => {
                 row(S::SERVICE_UNAVAILABLE, "UNAVAILABLE", reason).header(RETRY_AFTER, 1)
             }
+            Self::NotSeenYet => {
+                let message = "this server has not seen that sequence of the catalog yet";
+                row(S::SERVICE_UNAVAILABLE, "NOT_SEEN_YET", message)
+                    .rule("not_seen_yet")
+                    .header(RETRY_AFTER, 1)
+            }
             Self::Invalid(_) => {
                 let message = "the request does not say what it has to; errors has every finding";
                 row(S::BAD_REQUEST, "UNSUPPORTED", message).rule("invalid")
@@ -245,6 +253,7 @@ impl ApiError {
             | Self::RangeNotSatisfiable { .. }
             | Self::Refused(_)
             | Self::NotReady(_)
+            | Self::NotSeenYet
             | Self::Invalid(_)
             | Self::BodyTooLarge { .. }
             | Self::Unknown(_)

@@ -14,6 +14,7 @@ use super::error::ApiError;
 use super::reply::Reply;
 use super::request_body::RequestBody;
 use super::route::{Attempt, Need, Route, RouteKind};
+use super::sequence;
 use crate::access::{
     Action, Caller, Grant, Permission, Principal, ReadScope, Requester, Rule, SYSTEM_CATALOG, Verdict,
 };
@@ -69,9 +70,15 @@ impl Server {
         let Some(attempt) = attempt else {
             self.authorise(&route, &caller, parts).await?;
             within_rate.and(self.rates.caller(caller.subject()))?;
+            if let Some(sequence) = sequence::after(&parts.headers)?
+                && let Some(catalog) = route.reads()
+            {
+                sequence::wait(&self.registry, catalog, sequence).await?;
+            }
             let requester = requester(caller, String::new(), origin);
             return self.run(route, &requester, parts, body).await;
         };
+        let written = attempt.catalog.clone().filter(|_| route.kind().has_events());
         // A server that is read-only writes nothing at all.
         let entry = refusal(&caller, attempt, &origin).filter(|_| !self.read_only);
         let outcome = async {
@@ -81,7 +88,11 @@ impl Server {
                 return Err(ApiError::ReadOnly);
             }
             let rule = allowed_by(&route, &caller);
-            self.run(route, &requester(caller, rule, origin), parts, body).await
+            let mut reply = self.run(route, &requester(caller, rule, origin), parts, body).await?;
+            if let Some(catalog) = written {
+                sequence::tell(&self.registry, &catalog, &mut reply).await;
+            }
+            Ok(reply)
         };
         let outcome = outcome.await;
         if let (Err(error), Some(entry)) = (&outcome, entry)

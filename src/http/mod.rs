@@ -20,6 +20,7 @@ mod rates;
 mod reply;
 mod request_body;
 pub mod route;
+mod sequence;
 pub mod serve;
 mod token_endpoint;
 mod uploads;

@@ -6,6 +6,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use uuid::Uuid;
 
+use super::feed::{Feed, Look, Nudge};
 use super::{
     AuditEntry, AuditRecord, BlobRecord, Block, CatalogRefusal, CreateToken, DeleteOrganisation, Enabled,
     Event, Facets, Holder, ImmutableTags, KeyRecord, ManifestRecord, MetaError, MetaStore, MountBlob,
@@ -23,35 +24,62 @@ use crate::version::Version;
 /// Passes calls through, except while a fault is switched on.
 pub struct FaultyMeta {
     inner: Arc<dyn MetaStore>,
-    fault: Mutex<Option<Fault>>,
+    switch: Arc<Switch>,
+}
+
+#[derive(Default)]
+struct Switch(Mutex<Option<Fault>>);
+
+/// How often a call that hangs looks whether it still does.
+const HANGS: Duration = Duration::from_millis(10);
+
+impl Switch {
+    fn get(&self) -> Option<Fault> {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    async fn before(&self) -> Result<(), MetaError> {
+        while self.get() == Some(Fault::Hangs) {
+            tokio::time::sleep(HANGS).await;
+        }
+        match self.get() {
+            Some(Fault::Before) => Err(MetaError::Broken("a planned fault".into())),
+            Some(Fault::Unavailable) => Err(MetaError::Unavailable("a planned fault".into())),
+            Some(Fault::After | Fault::Hangs) | None => Ok(()),
+        }
+    }
+
+    fn after(&self) -> Result<(), MetaError> {
+        match self.get() {
+            Some(Fault::After) => Err(MetaError::Broken("a planned fault".into())),
+            Some(Fault::Before | Fault::Unavailable | Fault::Hangs) | None => Ok(()),
+        }
+    }
 }
 
 impl FaultyMeta {
     pub fn new(inner: Arc<dyn MetaStore>) -> Self {
-        Self { inner, fault: Mutex::default() }
+        Self { inner, switch: Arc::default() }
     }
 
     /// From now on every call goes wrong like this, or none.
     pub fn set(&self, fault: Option<Fault>) {
-        *self.fault.lock().unwrap_or_else(PoisonError::into_inner) = fault;
-    }
-
-    fn fails(&self, fault: Fault) -> Result<(), MetaError> {
-        let set = *self.fault.lock().unwrap_or_else(PoisonError::into_inner);
-        if set == Some(fault) { Err(MetaError::Broken("a planned fault".into())) } else { Ok(()) }
+        *self.switch.0.lock().unwrap_or_else(PoisonError::into_inner) = fault;
     }
 }
 
 /// Every method of the trait in the same way; `missing_trait_methods` sees to it that none is left out.
 macro_rules! pass_through {
-    ($implemented:ident: $(fn $name:ident($($argument:ident: $kind:ty),*) -> $output:ty;)*) => {
+    ($implemented:ident $({ $($other:item)* })?: $(fn $name:ident($($argument:ident: $kind:ty),*) -> $output:ty;)*) => {
         #[async_trait]
         #[deny(clippy::missing_trait_methods)]
         impl $implemented for FaultyMeta {
+            $($($other)*)?
+
             $(async fn $name(&self, $($argument: $kind),*) -> Result<$output, MetaError> {
-                self.fails(Fault::Before)?;
+                self.switch.before().await?;
                 let output = self.inner.$name($($argument),*).await?;
-                self.fails(Fault::After)?;
+                self.switch.after()?;
                 Ok(output)
             })*
         }
@@ -77,7 +105,31 @@ pass_through! { PluginStore:
     fn blocked_digests() -> Vec<(Sha256, Arc<str>)>;
 }
 
-pass_through! { MetaStore:
+/// Goes wrong as the calls of its store do.
+struct FaultyFeed {
+    inner: Box<dyn Feed>,
+    switch: Arc<Switch>,
+}
+
+#[async_trait]
+#[deny(clippy::missing_trait_methods)]
+impl Feed for FaultyFeed {
+    async fn next(&mut self) -> Result<Look, MetaError> {
+        let look = self.inner.next().await?;
+        self.switch.before().await?;
+        self.switch.after()?;
+        Ok(look)
+    }
+}
+
+pass_through! { MetaStore {
+    async fn follow(&self, nudge: Nudge) -> Result<Box<dyn Feed>, MetaError> {
+        self.switch.before().await?;
+        let inner = self.inner.follow(nudge).await?;
+        self.switch.after()?;
+        Ok(Box::new(FaultyFeed { inner, switch: Arc::clone(&self.switch) }))
+    }
+}:
     fn probe() -> ();
     fn blob(repository: &RepositoryName, digest: &Digest) -> Option<BlobRecord>;
     fn link_blob(repository: &RepositoryName, blob: BlobRecord, upload: Option<Uuid>, actor: &Actor) -> Result<(), CatalogRefusal>;
@@ -103,6 +155,7 @@ pass_through! { MetaStore:
     fn expire_upload(id: Uuid, idle: Duration) -> bool;
     fn stale_uploads(node: Option<Uuid>, idle: Duration, limit: usize) -> Vec<Uuid>;
     fn staged_bytes(catalog: &str) -> u64;
+    fn sequence(catalog: &str) -> u64;
     fn events(catalog: &str, after: u64, limit: usize) -> Vec<Event>;
     fn tag_history(repository: &RepositoryName, tag: &Tag, before: Option<u64>, limit: usize) -> Page<Event>;
     fn write_tags(tags: Vec<TagWrite>, actor: &Actor) -> WriteTags;

@@ -4,6 +4,7 @@ mod access_changes;
 mod api_tokens;
 mod audit;
 pub mod faulty;
+pub mod feed;
 pub mod migrate;
 mod organisations;
 mod plugin_store;
@@ -29,6 +30,8 @@ use crate::version::Version;
 
 /// Manifests of this type make their repository a plugin, and its version tags immutable.
 pub use crate::package::ARTIFACT_TYPE as PLUGIN_ARTIFACT_TYPE;
+
+use self::feed::{Feed, Nudge};
 
 pub use self::access_changes::AccessChanges;
 pub use self::api_tokens::{CreateToken, TokenRecord};
@@ -75,6 +78,7 @@ pub use self::tag_writes::{
 ///     ended is in it.
 /// 19. A session tells the node that has its bytes, as that node announced itself last; a node with a session is never
 ///     forgotten.
+/// 14. A feed tells every event of every catalog soon after it is committed, as [`Feed`] says.
 #[async_trait]
 pub trait MetaStore: PluginStore {
     /// Answers when the store can answer.
@@ -212,6 +216,12 @@ pub trait MetaStore: PluginStore {
 
     /// How many bytes wait in upload sessions of a catalog's repositories.
     async fn staged_bytes(&self, catalog: &str) -> Result<u64, MetaError>;
+
+    /// Begins to follow the events of all catalogs. `nudge` has the feed look at once.
+    async fn follow(&self, nudge: Nudge) -> Result<Box<dyn Feed>, MetaError>;
+
+    /// The sequence number of the last event of a catalog; 0 without one.
+    async fn sequence(&self, catalog: &str) -> Result<u64, MetaError>;
 
     /// The events of a catalog behind a sequence number, in order.
     async fn events(&self, catalog: &str, after: u64, limit: usize) -> Result<Vec<Event>, MetaError>;

@@ -130,6 +130,11 @@ impl Cache {
     /// To be called after something of the repository was deleted and before that is acknowledged.
     pub(super) fn deleted(&self, repository: &RepositoryName) {
         self.tag_written(repository);
+        self.anything_deleted();
+    }
+
+    /// To be called when something may have been deleted anywhere.
+    pub(super) fn anything_deleted(&self) {
         self.stamps.deletions.fetch_add(1, Ordering::SeqCst);
     }
 

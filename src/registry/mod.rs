@@ -6,6 +6,7 @@ mod blocked;
 mod cache;
 mod catalogs;
 mod delete;
+mod follow;
 mod list;
 mod manifests;
 mod members;
@@ -51,6 +52,7 @@ pub use self::upload::{ChunkRange, SessionOf};
 use self::blocked::Blocked;
 use self::cache::Cache;
 use self::catalogs::Catalogs;
+use self::follow::Followed;
 use self::sessions::Sessions;
 use self::tiers::Tiers;
 
@@ -99,6 +101,7 @@ pub struct Registry {
     cache: Cache,
     catalogs: Catalogs,
     changes: Arc<AccessChanges>,
+    followed: Followed,
     sessions: Sessions,
     blocked: Blocked,
     /// Packages that may be read at the same time.
@@ -130,6 +133,7 @@ impl Registry {
             cache,
             catalogs: Catalogs::default(),
             changes,
+            followed: Followed::default(),
             sessions: Sessions::default(),
             blocked: Blocked::default(),
             readers: Arc::new(Semaphore::new(packages::READERS)),

@@ -273,8 +273,8 @@ impl Registry {
         Ok(changed?)
     }
 
-    /// A number that every write raises which lists and plans of plugins may show. What another node wrote is
-    /// not in it.
+    /// A number that every write raises which lists and plans of plugins may show. What another node enabled is not
+    /// in it.
     pub fn plugins_written(&self) -> u64 {
         self.cache.plugins().wrapping_add(self.changes.generation())
     }

@@ -62,7 +62,11 @@ impl Registry {
             }
             Reference::Tag(tag) => {
                 let read = async { Ok(self.meta.tag(repository, tag).await?.map(Arc::new)) };
-                self.cache.tag(repository, tag, read).await
+                // Another node may have moved it, and this one would not know.
+                match self.followed.is_silent() {
+                    true => read.await,
+                    false => self.cache.tag(repository, tag, read).await,
+                }
             }
         };
         let record: Option<Arc<ManifestRecord>> = record.map_err(Fault::Meta)?;

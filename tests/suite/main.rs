@@ -24,6 +24,7 @@ mod durability;
 mod enabling;
 mod escalations;
 mod faults;
+mod feed_laws;
 mod history;
 mod isolation;
 mod issuing;
@@ -60,13 +61,16 @@ mod quotas;
 mod races;
 mod ranges;
 mod replicas;
+mod replicas_follow;
+#[cfg(feature = "interop")]
+mod replicas_strain;
 #[cfg(feature = "interop")]
 mod revocation;
+#[cfg(feature = "s3")]
+mod s3;
 #[cfg(feature = "postgres")]
 mod slow_bytes;
 mod stores;
-#[cfg(feature = "s3")]
-mod s3;
 mod tag_rules;
 mod tags;
 mod tidy;

@@ -48,6 +48,16 @@ impl Fixture {
         }
     }
 
+    /// The same, by a store that has PostgreSQL tell it of what others write.
+    #[cfg(feature = "postgres")]
+    pub fn listening(&self) -> Arc<dyn MetaStore> {
+        use quire::meta::postgres::{Database, DatabaseSettings};
+        let Place::Database(database) = &*self.place else { panic!("SQLite tells nobody") };
+        let (url, timeout) = (database.url(), std::time::Duration::from_secs(30));
+        let settings = DatabaseSettings { url: url.clone(), direct_url: None, connections: 8, timeout };
+        Arc::new(connected(&url).listening(Database::new(&settings).unwrap()))
+    }
+
     /// The database file of SQLite.
     pub fn sqlite_file(&self) -> PathBuf {
         match &*self.place {

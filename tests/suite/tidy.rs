@@ -223,6 +223,8 @@ const FENCES: &[(&str, &[&str])] = &[
             "client/patience.rs",
             "http/",
             "issuers/",
+            "meta/faulty.rs",
+            "meta/feed.rs",
             "meta/postgres/",
             "meta/sqlite/",
             "registry/",

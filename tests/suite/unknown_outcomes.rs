@@ -171,7 +171,8 @@ async fn the_answer_is_that_of_the_first_transaction() {
     for cut in [Cut::BeforeCommit, Cut::WithCommit, Cut::AfterCommit] {
         let id = Uuid::now_v7();
         let checkpoint = Checkpoint { offset: 0, hash_state: vec![] };
-        let upload = Upload { id, repository: repository("a/b"), subject: "tester".into(), checkpoint };
+        let upload =
+            Upload { id, repository: repository("a/b"), subject: "tester".into(), checkpoint, home: None };
         proxy.cut(cut);
         store.create_upload(upload).await.unwrap();
         proxy.cut(cut);

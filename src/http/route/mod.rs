@@ -30,192 +30,60 @@ pub enum Route {
     Base,
     Token(TokenQuery),
     Catalog(ListQuery),
-    GetImmutable {
-        sha256: Sha256,
-    },
-    GetBlob {
-        repository: RepositoryName,
-        digest: Digest,
-    },
-    DeleteBlob {
-        repository: RepositoryName,
-        digest: Digest,
-    },
-    GetManifest {
-        repository: RepositoryName,
-        reference: Reference,
-    },
-    PutManifest {
-        repository: RepositoryName,
-        reference: Reference,
-        tags: Vec<Tag>,
-    },
-    DeleteManifest {
-        repository: RepositoryName,
-        reference: Reference,
-    },
-    ListTags {
-        repository: RepositoryName,
-        query: ListQuery,
-    },
-    TagHistory {
-        repository: RepositoryName,
-        tag: Tag,
-        query: HistoryQuery,
-    },
-    ListReferrers {
-        repository: RepositoryName,
-        query: ReferrersQuery,
-    },
-    StartUpload {
-        repository: RepositoryName,
-        start: UploadStart,
-    },
-    GetUpload {
-        repository: RepositoryName,
-        id: Uuid,
-    },
-    AppendUpload {
-        repository: RepositoryName,
-        id: Uuid,
-    },
-    FinishUpload {
-        repository: RepositoryName,
-        id: Uuid,
-        digest: Digest,
-    },
-    CancelUpload {
-        repository: RepositoryName,
-        id: Uuid,
-    },
+    GetImmutable { sha256: Sha256 },
+    GetBlob { repository: RepositoryName, digest: Digest },
+    DeleteBlob { repository: RepositoryName, digest: Digest },
+    GetManifest { repository: RepositoryName, reference: Reference },
+    PutManifest { repository: RepositoryName, reference: Reference, tags: Vec<Tag> },
+    DeleteManifest { repository: RepositoryName, reference: Reference },
+    ListTags { repository: RepositoryName, query: ListQuery },
+    TagHistory { repository: RepositoryName, tag: Tag, query: HistoryQuery },
+    ListReferrers { repository: RepositoryName, query: ReferrersQuery },
+    StartUpload { repository: RepositoryName, start: UploadStart },
+    GetUpload { repository: RepositoryName, id: Uuid },
+    AppendUpload { repository: RepositoryName, id: Uuid },
+    FinishUpload { repository: RepositoryName, id: Uuid, digest: Digest },
+    CancelUpload { repository: RepositoryName, id: Uuid },
     ListOrganisations(PageQuery),
     CreateOrganisation,
-    GetOrganisation {
-        id: String,
-    },
-    UpdateOrganisation {
-        id: String,
-    },
-    DeleteOrganisation {
-        id: String,
-    },
-    ListTokens {
-        catalog: Option<String>,
-        page: PageQuery,
-    },
+    GetOrganisation { id: String },
+    UpdateOrganisation { id: String },
+    DeleteOrganisation { id: String },
+    ListTokens { catalog: Option<String>, page: PageQuery },
     CreateToken,
-    RevokeToken {
-        id: Option<Uuid>,
-    },
+    RevokeToken { id: Option<Uuid> },
     WhoAmI,
-    CanI {
-        action: Action,
-        repository: RepositoryName,
-    },
+    CanI { action: Action, repository: RepositoryName },
     Audit(AuditQuery),
-    WriteTags {
-        catalog: String,
-    },
-    GetTagRules {
-        catalog: String,
-    },
-    SetTagRules {
-        catalog: String,
-    },
-    ListPlugins {
-        view: View,
-        query: PluginListQuery,
-    },
-    PluginFacets {
-        view: View,
-        query: PluginListQuery,
-    },
-    UploadPlugin {
-        view: View,
-        query: UploadQuery,
-    },
-    GetPlugin {
-        view: View,
-        plugin: PluginName,
-    },
-    ChangePlugin {
-        view: View,
-        id: Option<Uuid>,
-    },
-    DisablePlugin {
-        view: View,
-        id: Option<Uuid>,
-    },
-    ListVersions {
-        view: View,
-        pid: String,
-        source: Option<Source>,
-        query: VersionsQuery,
-    },
-    GetVersion {
-        view: View,
-        version: VersionName,
-    },
-    GetSettingsSchema {
-        view: View,
-        query: SchemaQuery,
-    },
-    ListFiles {
-        view: View,
-        version: VersionName,
-    },
-    GetFile {
-        view: View,
-        version: VersionName,
-        path: String,
-    },
-    GetReadme {
-        view: View,
-        version: VersionName,
-    },
-    DiffVersions {
-        view: View,
-        query: DiffQuery,
-    },
-    ListEnablements {
-        organisation: String,
-    },
-    GetEnablement {
-        organisation: String,
-        source: Source,
-        pid: String,
-    },
-    SetEnablement {
-        organisation: String,
-        source: Source,
-        pid: String,
-    },
-    DeleteEnablement {
-        organisation: String,
-        source: Source,
-        pid: String,
-    },
-    GetPlan {
-        organisation: String,
-    },
-    ListBlocks {
-        after: Option<Sha256>,
-        limit: usize,
-    },
-    SetBlock {
-        digest: Sha256,
-    },
-    DeleteBlock {
-        digest: Sha256,
-    },
+    WriteTags { catalog: String },
+    GetTagRules { catalog: String },
+    SetTagRules { catalog: String },
+    ListPlugins { view: View, query: PluginListQuery },
+    PluginFacets { view: View, query: PluginListQuery },
+    UploadPlugin { view: View, query: UploadQuery },
+    GetPlugin { view: View, plugin: PluginName },
+    ChangePlugin { view: View, id: Option<Uuid> },
+    DisablePlugin { view: View, id: Option<Uuid> },
+    ListVersions { view: View, pid: String, source: Option<Source>, query: VersionsQuery },
+    GetVersion { view: View, version: VersionName },
+    GetSettingsSchema { view: View, query: SchemaQuery },
+    ListFiles { view: View, version: VersionName },
+    GetFile { view: View, version: VersionName, path: String },
+    GetReadme { view: View, version: VersionName },
+    DiffVersions { view: View, query: DiffQuery },
+    ListEnablements { organisation: String },
+    GetEnablement { organisation: String, source: Source, pid: String },
+    SetEnablement { organisation: String, source: Source, pid: String },
+    DeleteEnablement { organisation: String, source: Source, pid: String },
+    GetPlan { organisation: String },
+    ListBlocks { after: Option<Sha256>, limit: usize },
+    SetBlock { digest: Sha256 },
+    DeleteBlock { digest: Sha256 },
     OpenApi,
     Live,
     Ready,
     Metrics,
-    /// One node asks another whether it is there, and who.
-    ProveNode {
-        challenge: String,
-    },
+    ProveNode { challenge: String },
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -318,6 +186,31 @@ impl RouteKind {
             Self::OpenApi => "openapi",
             Self::Operation => "operation",
             Self::Unknown => "unknown",
+        }
+    }
+}
+
+impl RouteKind {
+    /// Whether writes of this kind are events of their catalog.
+    pub fn has_events(self) -> bool {
+        match self {
+            Self::Blob | Self::Manifest | Self::TagWrites | Self::Plugin => true,
+            Self::Base
+            | Self::Token
+            | Self::Catalog
+            | Self::Immutable
+            | Self::Tags
+            | Self::Referrers
+            | Self::Upload
+            | Self::Organisation
+            | Self::ApiToken
+            | Self::Audit
+            | Self::PackageFile
+            | Self::Enablement
+            | Self::Block
+            | Self::OpenApi
+            | Self::Operation
+            | Self::Unknown => false,
         }
     }
 }
@@ -459,6 +352,20 @@ impl Route {
             Self::SetEnablement { organisation, .. } | Self::DeleteEnablement { organisation, .. } => {
                 Need::Permission(Permission::OrgPluginsWrite, organisation)
             }
+        }
+    }
+
+    /// The catalog whose contents the answer to a read tells of. `None`: it tells of none, or of several.
+    pub fn reads(&self) -> Option<&str> {
+        match self.need() {
+            Need::Repository(Action::Pull, repository) => Some(repository.catalog()),
+            Need::Permission(_, catalog) => Some(catalog),
+            Need::Repository(Action::Push | Action::Delete, _)
+            | Need::Nothing
+            | Need::Credential
+            | Need::Listing
+            | Need::Known
+            | Need::Members(_) => None,
         }
     }
 

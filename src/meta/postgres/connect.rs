@@ -1,9 +1,11 @@
 //! Connections: the pool that serves requests, and single ones past a pooler, each with its limits of time.
 
 use std::error::Error as _;
+use std::future::poll_fn;
 use std::io;
 use std::net::IpAddr;
 use std::ops::Deref;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -12,11 +14,13 @@ use deadpool_postgres::{
     RecyclingMethod, Runtime, Timeouts, WeakPool,
 };
 use rustls::Error as RustlsError;
+use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 use tokio_postgres::config::Host;
 use tokio_postgres::error::SqlState;
-use tokio_postgres::{Client, Config, SimpleQueryMessage};
+use tokio_postgres::tls::MakeTlsConnect;
+use tokio_postgres::{AsyncMessage, Client, Config, Connection, SimpleQueryMessage, Socket};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
 use super::tls::SslMode;
@@ -31,6 +35,10 @@ const FIRST: Duration = Duration::from_secs(5);
 const KEEPALIVE_IDLE: Duration = Duration::from_secs(5);
 const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(1);
 const KEEPALIVE_RETRIES: u32 = 3;
+/// Messages of the server that wait to be read.
+const TOLD: usize = 1024;
+
+type TlsStream = <MakeRustlsConnect as MakeTlsConnect<Socket>>::Stream;
 
 /// Where the database is, and how long it is waited for.
 #[derive(Clone)]
@@ -53,6 +61,8 @@ pub struct Database {
     direct: Option<Target>,
     connections: usize,
     timeout: Duration,
+    /// What the pool leads to is a pooler in transaction mode.
+    is_pooled: Arc<AtomicBool>,
 }
 
 impl Database {
@@ -68,6 +78,7 @@ impl Database {
             direct: direct.transpose()?,
             connections: settings.connections,
             timeout: settings.timeout,
+            is_pooled: Arc::default(),
         })
     }
 
@@ -90,6 +101,7 @@ impl Database {
             Some(first) => (pool, first),
             // A pooler, which gives one session of the server to many: it takes no limits of a session.
             None => {
+                self.is_pooled.store(true, Ordering::Relaxed);
                 let pool = self.build("")?;
                 let first = self.first(&pool).await;
                 (pool, first)
@@ -117,23 +129,49 @@ impl Database {
 
     /// A connection of its own, past a pooler if there is a way.
     pub(super) async fn session(&self) -> Result<Session, MetaError> {
-        let target = self.direct.as_ref().unwrap_or(&self.pooled);
-        let (config, tls) = (configured(target, FIRST), tls(target)?);
-        let (client, connection) = match timeout(FIRST, config.connect(tls)).await {
-            Ok(connected) => connected.map_err(|error| unreachable(target, &error))?,
-            Err(_) => {
-                let name = &target.name;
-                return Err(MetaError::Unavailable(format!(
-                    "cannot reach {name}: no answer within {FIRST:?}"
-                )));
-            }
-        };
+        let (client, connection) = self.connect().await?;
         let task = tokio::spawn(async move {
             if let Err(error) = connection.await {
                 tracing::warn!(%error, "a connection to PostgreSQL was lost");
             }
         });
         Ok(Session { client, task })
+    }
+
+    /// The same, with what the server tells on a channel. Through a pooler nothing is told, and nothing is left behind.
+    pub(super) async fn listening(
+        &self,
+        channel: &str,
+    ) -> Result<(Session, mpsc::Receiver<String>), MetaError> {
+        let (client, mut connection) = self.connect().await?;
+        let (tell, told) = mpsc::channel(TOLD);
+        let task = tokio::spawn(async move {
+            // Ends with the connection, and the channel with it: whoever listens begins again.
+            while let Some(Ok(message)) = poll_fn(|context| connection.poll_message(context)).await {
+                if let AsyncMessage::Notification(notification) = message {
+                    // What finds no room is found by looking.
+                    let _ = tell.try_send(notification.payload().to_owned());
+                }
+            }
+        });
+        let session = Session { client, task };
+        if self.direct.is_some() || !self.is_pooled.load(Ordering::Relaxed) {
+            let listened = session.batch_execute(&format!("LISTEN {channel}")).await;
+            listened.map_err(|error| self.failure(&error))?;
+        }
+        Ok((session, told))
+    }
+
+    async fn connect(&self) -> Result<(Client, Connection<Socket, TlsStream>), MetaError> {
+        let target = self.direct.as_ref().unwrap_or(&self.pooled);
+        let (config, tls) = (configured(target, FIRST), tls(target)?);
+        match timeout(FIRST, config.connect(tls)).await {
+            Ok(connected) => connected.map_err(|error| unreachable(target, &error)),
+            Err(_) => {
+                let name = &target.name;
+                Err(MetaError::Unavailable(format!("cannot reach {name}: no answer within {FIRST:?}")))
+            }
+        }
     }
 
     /// Tells of an error on a session.

@@ -4,6 +4,7 @@ use tokio_postgres::{Row, Statement};
 
 use super::db::{Db, Parameters};
 use super::failure::{Failure, Result};
+use super::news::Written;
 use super::rows::{most, now, page, size, text, time, unsigned};
 use crate::digest::Sha256;
 use crate::meta::{Change, Event, Page};
@@ -19,11 +20,13 @@ pub(super) struct NewEvent {
 /// Numbers events and writes them. The catalog's row is held from here to the commit, so that numbers have no
 /// gaps and are in the order of the commits.
 const INSERT: &str =
-    "WITH counted AS (UPDATE catalogs SET sequence = sequence + $2 WHERE id = $1 RETURNING sequence)
-     INSERT INTO events (catalog, sequence, at, kind, repository, tag, digest, previous, actor)
-     SELECT $1, counted.sequence - $2 + e.place, $3, e.kind, e.repository, e.tag, e.digest, e.previous, e.actor
-     FROM counted, unnest($4::text[], $5::text[], $6::text[], $7::bytea[], $8::bytea[], $9::text[])
-         WITH ORDINALITY AS e (kind, repository, tag, digest, previous, actor, place)";
+    "WITH counted AS (UPDATE catalogs SET sequence = sequence + $2 WHERE id = $1 RETURNING sequence),
+     written AS (
+         INSERT INTO events (catalog, sequence, at, kind, repository, tag, digest, previous, actor)
+         SELECT $1, counted.sequence - $2 + e.place, $3, e.kind, e.repository, e.tag, e.digest, e.previous, e.actor
+         FROM counted, unnest($4::text[], $5::text[], $6::text[], $7::bytea[], $8::bytea[], $9::text[])
+             WITH ORDINALITY AS e (kind, repository, tag, digest, previous, actor, place))
+     SELECT sequence FROM counted";
 
 /// The events of a transaction in one catalog, ready to be sent.
 pub(super) struct Insertion<'a> {
@@ -37,7 +40,7 @@ impl<'a> Insertion<'a> {
         Ok(Self { statement: db.prepare(INSERT).await?, catalog, changes })
     }
 
-    pub(super) async fn run(&self, db: &Db) -> Result<()> {
+    pub(super) async fn run(&self, db: &Db) -> Result<Written> {
         let columns: Vec<_> = self.changes.iter().map(|event| columns(&event.change)).collect();
         let repositories: Vec<&RepositoryName> = self.changes.iter().map(|event| &event.repository).collect();
         let actors: Vec<_> = self.changes.iter().map(|event| text(&event.actor)).collect();
@@ -52,8 +55,10 @@ impl<'a> Insertion<'a> {
             &columns.iter().map(|column| column.3).collect::<Vec<_>>(),
             &actors,
         ];
-        db.execute_prepared(&self.statement, parameters).await?;
-        Ok(())
+        let rows = db.rows_prepared(&self.statement, parameters).await?;
+        let last = unsigned(rows.first().ok_or(Failure::Damaged("no sequence"))?, 0)?;
+        let first = last + 1 - self.changes.len() as u64;
+        Ok(Written { catalog: self.catalog.to_owned(), first, last })
     }
 }
 
@@ -87,6 +92,11 @@ pub(super) const OF_TAG: &str =
     "SELECT sequence, kind, repository, tag, digest, previous, actor, at FROM events
      WHERE repository = $1 AND tag = $2 AND sequence < $3 AND kind <> 'version_changed'
      ORDER BY sequence DESC LIMIT $4";
+
+pub(super) async fn sequence(db: &Db, catalog: &str) -> Result<u64> {
+    let row = db.row("SELECT sequence FROM catalogs WHERE id = $1", &[&text(catalog)]).await?;
+    row.map_or(Ok(0), |row| unsigned(&row, 0))
+}
 
 pub(super) async fn list(db: &Db, catalog: &str, after: u64, limit: usize) -> Result<Vec<Event>> {
     let rows =

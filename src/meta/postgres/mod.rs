@@ -11,10 +11,12 @@ mod digests;
 mod enablements;
 mod events;
 mod failure;
+mod feed;
 mod keys;
 mod locks;
 mod manifests;
 mod migrations;
+mod news;
 mod organisations;
 mod outcome;
 mod packages;
@@ -32,6 +34,7 @@ mod transaction;
 mod uploads;
 mod url;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -43,7 +46,10 @@ use self::attempts::{Attempts, attempted, poll, read, read_snapshot, write};
 pub use self::connect::{Database, DatabaseSettings};
 use self::db::Db;
 use self::failure::{Failure, Result as Attempt};
+use self::feed::{PgFeed, Source};
+use self::news::{CHANNEL, News};
 use self::transaction::{Commit, Work};
+use super::feed::{Feed, Nudge};
 use super::migrate::{Migration, Program};
 use super::{
     AuditEntry, AuditRecord, BlobRecord, CatalogRefusal, CreateToken, DeleteOrganisation, Event, Holder,
@@ -61,7 +67,7 @@ use crate::staging::Checkpoint;
 pub struct PgCounters {
     pub reads: Counter,
     pub writes: Counter,
-    /// Looks at the access version, twice a second, and at what is blocked when that changed.
+    /// Looks at the access version and at the sequences of catalogs, some each second, and at what changed.
     pub polls: Counter,
     /// Transactions that were begun again, because others got in their way or a connection was lost.
     pub retries: Counter,
@@ -79,6 +85,9 @@ impl PgCounters {
 pub struct PgMeta {
     pool: Pool,
     counters: PgCounters,
+    news: Arc<News>,
+    /// Where a feed gets a connection of its own.
+    listens: Option<Database>,
 }
 
 impl PgMeta {
@@ -92,7 +101,13 @@ impl PgMeta {
 
     /// A store on a database that has the schema. Whoever makes the pool decides on time-outs.
     pub fn new(pool: Pool, counters: PgCounters) -> Self {
-        Self { pool, counters }
+        let news = Arc::new(News::new(pool.clone()));
+        Self { pool, counters, news, listens: None }
+    }
+
+    /// Has feeds listen on connections of their own, beside the pool's.
+    pub fn listening(self, database: Database) -> Self {
+        Self { listens: Some(database), ..self }
     }
 
     async fn connection(&self) -> Attempt<Db> {
@@ -109,7 +124,10 @@ impl PgMeta {
 
     async fn commit(&self, transaction: Work) -> Attempt<()> {
         match transaction.commit().await {
-            Commit::Done => Ok(()),
+            Commit::Done(written) => {
+                self.news.wrote(written);
+                Ok(())
+            }
             Commit::Failed(failure) => Err(failure),
             Commit::Unknown(ticket) => match outcome::was_committed(&self.pool, &ticket).await? {
                 true => Ok(()),
@@ -299,6 +317,21 @@ impl MetaStore for PgMeta {
 
     async fn staged_bytes(&self, catalog: &str) -> Result<u64, MetaError> {
         read!(self, |db| uploads::staged_bytes(db, catalog))
+    }
+
+    async fn follow(&self, nudge: Nudge) -> Result<Box<dyn Feed>, MetaError> {
+        let source = match &self.listens {
+            None => Source::Pool(self.pool.clone()),
+            Some(database) => {
+                let (session, told) = database.listening(CHANNEL).await?;
+                Source::Session { session, told }
+            }
+        };
+        Ok(Box::new(PgFeed::new(source, Arc::clone(&self.news), nudge, self.counters.clone())))
+    }
+
+    async fn sequence(&self, catalog: &str) -> Result<u64, MetaError> {
+        read!(self, |db| events::sequence(db, catalog))
     }
 
     async fn events(&self, catalog: &str, after: u64, limit: usize) -> Result<Vec<Event>, MetaError> {

@@ -8,6 +8,7 @@ use deadpool_postgres::Object;
 use super::db::Db;
 use super::events::{self, NewEvent};
 use super::failure::{Failure, Result, lost};
+use super::news::Written;
 use super::outcome::Ticket;
 use super::{audit, organisations};
 use crate::access::Actor;
@@ -16,7 +17,8 @@ use crate::name::RepositoryName;
 
 /// What came of sending a commit.
 pub(super) enum Commit {
-    Done,
+    /// With the events that it wrote.
+    Done(Vec<Written>),
     Failed(Failure),
     /// The connection was lost: the server may have committed it or not.
     Unknown(Ticket),
@@ -113,9 +115,9 @@ impl Work {
     pub(super) async fn commit(mut self) -> Commit {
         let sent = self.send_the_rest().await;
         match sent {
-            Ok(()) => {
+            Ok(written) => {
                 self.db.ended();
-                Commit::Done
+                Commit::Done(written)
             }
             // Before the commit was sent, nothing of it can be there.
             Err(Unsent::Before(failure)) => Commit::Failed(failure),
@@ -127,7 +129,8 @@ impl Work {
 
     /// The last statements and the commit go out together: nobody waits for this node while it holds the row that
     /// numbers events. After a failed one of them the server commits nothing.
-    async fn send_the_rest(&self) -> std::result::Result<(), Unsent> {
+    async fn send_the_rest(&self) -> std::result::Result<Vec<Written>, Unsent> {
+        let mut written = Vec::new();
         let growth = organisations::Counting::prepare(self, &self.growth).await?;
         let version = match self.raises_access_version {
             true => Some(self.prepare("UPDATE access_version SET version = version + 1").await?),
@@ -144,7 +147,7 @@ impl Work {
         if !events.is_empty() {
             growth.run(self).await?;
             for insertion in &events {
-                insertion.run(self).await?;
+                written.push(insertion.run(self).await?);
             }
         }
         let counted = async { if events.is_empty() { growth.run(self).await } else { Ok(()) } };
@@ -157,14 +160,17 @@ impl Work {
         let told = async { audit.run(self).await };
         let numbered = async {
             match &last {
-                Some(insertion) => insertion.run(self).await,
-                None => Ok(()),
+                Some(insertion) => insertion.run(self).await.map(Some),
+                None => Ok(None),
             }
         };
         let marked = self.ticket.mark(self, &mark);
         let answers = tokio::join!(biased; counted, raised, told, marked, numbered, self.db.end());
         let (counted, raised, told, marked, numbered, ended) = answers;
-        counted.and(raised).and(told).and(marked).and(numbered).and(ended).map_err(Unsent::With)
+        let numbered = counted.and(raised).and(told).and(marked).and(numbered).map_err(Unsent::With)?;
+        ended.map_err(Unsent::With)?;
+        written.extend(numbered);
+        Ok(written)
     }
 }
 

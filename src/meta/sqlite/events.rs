@@ -2,7 +2,7 @@
 
 use std::time::SystemTime;
 
-use rusqlite::{Connection, Row};
+use rusqlite::{Connection, OptionalExtension, Row};
 
 use super::audit;
 use super::repositories::name;
@@ -92,6 +92,11 @@ fn told(repository: &RepositoryName, change: &Change) -> (&'static str, String) 
         Change::BlobDeleted { digest } => ("blob.delete", format!("{repository}@{digest}")),
         Change::VersionChanged { tag, digest } => ("version.change", format!("{repository}:{tag}@{digest}")),
     }
+}
+
+pub(super) fn sequence(db: &Connection, catalog: &str) -> rusqlite::Result<u64> {
+    let mut statement = db.prepare_cached("SELECT sequence FROM catalogs WHERE id = ?1")?;
+    Ok(statement.query_row((catalog,), |row| row.get(0)).optional()?.unwrap_or(0))
 }
 
 pub(super) fn list(db: &Connection, catalog: &str, after: u64, limit: usize) -> rusqlite::Result<Vec<Event>> {

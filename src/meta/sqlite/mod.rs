@@ -7,6 +7,7 @@ mod blocks;
 mod digests;
 mod enablements;
 mod events;
+mod feed;
 mod keys;
 mod manifests;
 mod migrations;
@@ -38,8 +39,10 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::spawn_blocking;
 use uuid::Uuid;
 
+use self::feed::SqliteFeed;
 use self::rows::damaged;
 use self::writer::Writer;
+use super::feed::{Feed, Nudge};
 use super::migrate::{Migration, Schema};
 use super::{
     AuditEntry, AuditRecord, BlobRecord, CatalogRefusal, CreateToken, DeleteOrganisation, Event, Holder,
@@ -60,7 +63,7 @@ const READERS: usize = 4;
 pub struct SqliteCounters {
     pub reads: Counter,
     pub writes: Counter,
-    /// Looks at the access version, twice a second, and at what is blocked when that changed.
+    /// Looks at the access version, twice a second, and at what other processes wrote, when they did.
     pub polls: Counter,
 }
 
@@ -113,7 +116,7 @@ impl SqliteMeta {
         let (writing, mut reading) = spawn_blocking(move || connect(&path))
             .await
             .map_err(|error| MetaError::Broken(error.to_string()))??;
-        let writer = Writer::start(writing).map_err(|error| MetaError::Broken(error.to_string()))?;
+        let writer = Writer::start(writing)?;
         let poller = Readers::of(reading.split_off(READERS));
         Ok(Self { writer, readers: Readers::of(reading), poller, counters })
     }
@@ -395,6 +398,17 @@ impl MetaStore for SqliteMeta {
     async fn staged_bytes(&self, catalog: &str) -> Result<u64, MetaError> {
         let catalog = catalog.to_owned();
         self.read(move |db| uploads::staged_bytes(db, &catalog)).await
+    }
+
+    async fn follow(&self, nudge: Nudge) -> Result<Box<dyn Feed>, MetaError> {
+        let (readers, others) = (Arc::clone(&self.poller), self.writer.others.clone());
+        let counters = self.counters.clone();
+        Ok(Box::new(SqliteFeed { readers, others, nudge, counters, known: None }))
+    }
+
+    async fn sequence(&self, catalog: &str) -> Result<u64, MetaError> {
+        let catalog = catalog.to_owned();
+        self.read(move |db| events::sequence(db, &catalog)).await
     }
 
     async fn events(&self, catalog: &str, after: u64, limit: usize) -> Result<Vec<Event>, MetaError> {

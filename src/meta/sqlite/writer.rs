@@ -3,27 +3,38 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::mpsc;
 use std::thread;
+use std::time::Duration;
 
 use rusqlite::Connection;
 use tokio::sync::oneshot;
 
 use super::broken;
+use super::feed::Others;
 use crate::meta::MetaError;
 
 /// Most jobs in one commit.
 const BATCH: usize = 256;
 
+/// How often the thread looks whether another process has written, while nobody here does.
+const CHECK: Duration = Duration::from_millis(200);
+
 /// Hands jobs to the writing thread; the thread ends when the last handle is dropped.
 #[derive(Clone)]
 pub(super) struct Writer {
     jobs: mpsc::Sender<Box<dyn Job>>,
+    /// What other processes have written.
+    pub(super) others: Others,
 }
 
 impl Writer {
-    pub(super) fn start(connection: Connection) -> std::io::Result<Self> {
+    pub(super) fn start(connection: Connection) -> Result<Self, MetaError> {
         let (jobs, queue) = mpsc::channel();
-        thread::Builder::new().name("sqlite-writer".into()).spawn(move || run(&connection, &queue))?;
-        Ok(Self { jobs })
+        let others = Others::new(&connection).map_err(broken)?;
+        let seen = others.clone();
+        let thread = thread::Builder::new().name("sqlite-writer".into());
+        let spawned = thread.spawn(move || run(&connection, &queue, &seen));
+        spawned.map_err(|error| MetaError::Broken(error.to_string()))?;
+        Ok(Self { jobs, others })
     }
 
     /// Runs the work inside a transaction of its own and returns when that is durable.
@@ -75,8 +86,16 @@ impl<T: Send, W: FnOnce(&Connection) -> rusqlite::Result<T> + Send> Job for Type
     }
 }
 
-fn run(connection: &Connection, queue: &mpsc::Receiver<Box<dyn Job>>) {
-    while let Ok(first) = queue.recv() {
+fn run(connection: &Connection, queue: &mpsc::Receiver<Box<dyn Job>>, others: &Others) {
+    loop {
+        let first = match queue.recv_timeout(CHECK) {
+            Ok(first) => first,
+            Err(mpsc::RecvTimeoutError::Timeout) => {
+                others.check(connection);
+                continue;
+            }
+            Err(mpsc::RecvTimeoutError::Disconnected) => return,
+        };
         let mut batch = vec![first];
         batch.extend(queue.try_iter().take(BATCH - 1));
         let commit = commit(connection, &mut batch).map_err(broken);
@@ -91,6 +110,7 @@ fn run(connection: &Connection, queue: &mpsc::Receiver<Box<dyn Job>>) {
         for job in &mut batch {
             job.settle(&commit);
         }
+        others.check(connection);
     }
 }
 
