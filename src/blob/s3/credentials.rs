@@ -13,8 +13,8 @@ use aws_sdk_s3::config::Region;
 
 use super::failure::with_causes;
 
-/// Where the credentials come from.
-#[derive(Debug, Clone)]
+/// Where the credentials come from. It may hold a secret, so it cannot be printed.
+#[derive(Clone)]
 pub enum CredentialSource {
     /// The AWS chain: variables, profiles, web identities, containers, instances.
     Chain,

@@ -74,19 +74,21 @@ fn by_status(status: u16, code: &str, text: String) -> Failure {
         (
             _,
             "AccessDenied"
+            | "AllAccessDisabled"
+            | "AccountProblem"
             | "InvalidAccessKeyId"
             | "SignatureDoesNotMatch"
             | "ExpiredToken"
             | "InvalidToken"
-            | "TokenRefreshRequired"
-            | "RequestTimeTooSkewed"
-            | "AuthorizationHeaderMalformed"
-            | "AccountProblem"
-            | "AllAccessDisabled",
+            | "TokenRefreshRequired",
         ) => Failure::Denied(text),
-        (_, "RequestTimeout" | "SlowDown" | "InternalError" | "ServiceUnavailable") => {
-            Failure::Unavailable(text)
-        }
+        // Said of clocks only after the SDK has tried to go by the server's.
+        (
+            _,
+            "RequestTimeout" | "RequestTimeTooSkewed" | "SlowDown" | "InternalError" | "ServiceUnavailable",
+        ) => Failure::Unavailable(text),
+        // The wrong region: nothing that other credentials would help with.
+        (_, "AuthorizationHeaderMalformed") => Failure::Other(text),
         (404, "" | "NotFound" | "NoSuchKey" | "NoSuchUpload") => Failure::Absent,
         (409 | 412, _) => Failure::Conflict,
         (401 | 403, _) => Failure::Denied(text),
@@ -149,6 +151,8 @@ mod tests {
         assert_eq!(sort(400, "ExpiredToken"), Failure::Denied(text()));
         assert_eq!(sort(400, "RequestTimeout"), Failure::Unavailable(text()));
         assert_eq!(sort(503, "SlowDown"), Failure::Unavailable(text()));
+        assert_eq!(sort(403, "RequestTimeTooSkewed"), Failure::Unavailable(text()));
+        assert_eq!(sort(400, "AuthorizationHeaderMalformed"), Failure::Other(text()));
         assert_eq!(sort(501, "NotImplemented"), Failure::Unsupported(text()));
         assert_eq!(sort(400, "BadDigest"), Failure::Other(text()));
         assert_eq!(sort(301, "PermanentRedirect"), Failure::Other(text()));

@@ -90,6 +90,15 @@ async fn read(store: &S3Store, digest: &Sha256) -> Result<Option<Vec<u8>>, Strin
     Ok(Some(bytes))
 }
 
+/// Asks again and again until the answer is yes; for things that happen soon, or never.
+async fn until(mut condition: impl AsyncFnMut() -> bool) {
+    let begun = std::time::Instant::now();
+    while !condition().await {
+        assert!(begun.elapsed() < Duration::from_secs(60), "it did not happen");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}
+
 /// Bytes that are not the same everywhere.
 fn pattern(length: usize) -> Bytes {
     (0..length).map(|n| (n * 7 + n / 251) as u8).collect()

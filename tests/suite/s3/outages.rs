@@ -11,7 +11,7 @@ use quire::blob::s3::Operation::{Get, Head, Put, PutPart};
 use quire::blob::s3::{Operation, Outcome, S3Counters, S3Store, S3Tuning};
 use quire::digest::Sha256;
 
-use super::{Fixture, is_unavailable, key, pattern, read};
+use super::{Fixture, is_unavailable, key, pattern, read, until};
 use crate::harness::s3_stub::{Fault, Manners};
 use crate::harness::seaweed::credentials;
 
@@ -107,11 +107,7 @@ async fn the_breaker_opens_rests_and_lets_one_call_try() {
     assert!(sent <= 1, "an open breaker sends nothing but tries: {sent}");
 
     // What is tried after a rest fails once more, and then succeeds.
-    let begun = Instant::now();
-    while size().await.is_err() {
-        assert!(begun.elapsed() < Duration::from_secs(60));
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
+    until(async || size().await.is_ok()).await;
     let tries = fixture.stub.operations().len();
     assert!((1..=2).contains(&tries), "{tries} tries");
     size().await.unwrap();

@@ -10,7 +10,7 @@ use quire::blob::s3::Operation::{
 use quire::blob::s3::S3Tuning;
 use quire::digest::Sha256;
 
-use super::{Fixture, is_unavailable, key, pattern};
+use super::{Fixture, is_unavailable, key, pattern, until};
 use crate::harness::s3_stub::{Fault, Manners, Treatment};
 
 /// Parts of a few hundred bytes.
@@ -208,17 +208,13 @@ async fn an_upload_that_is_given_up_is_aborted() {
     fixture.stub.fail(PutPart, Fault::Hang);
     let staged = fixture.stage(pattern(1000)).await;
     {
-        let mut put = std::pin::pin!(store.put(&staged));
-        while fixture.stub.uploads().is_empty() {
-            tokio::select! {
-                _ = &mut put => panic!("a part hangs"),
-                () = tokio::time::sleep(std::time::Duration::from_millis(5)) => {}
-            }
+        let begun = until(async || !fixture.stub.uploads().is_empty());
+        tokio::select! {
+            _ = store.put(&staged) => panic!("a part hangs"),
+            () = begun => {}
         }
     }
-    while !fixture.stub.uploads().is_empty() {
-        tokio::time::sleep(std::time::Duration::from_millis(5)).await;
-    }
+    until(async || fixture.stub.uploads().is_empty()).await;
 }
 
 /// The answer was lost, the work was done: the second try finds it.
