@@ -245,6 +245,11 @@ async fn open_stores(config: &Config, telemetry: &Telemetry) -> Result<Stores, S
     Ok(Stores { lock, staging, local, meta })
 }
 
+/// Reads what the settings say about the metadata store. Nothing is opened.
+pub fn check(config: &Config) -> Result<(), StartError> {
+    Ok(Metadata::of(config).map(drop)?)
+}
+
 /// How the schema of the metadata store stands to this program. Nothing is written.
 pub async fn schema(config: &Config) -> Result<Schema, StartError> {
     Ok(Metadata::of(config)?.schema().await?)

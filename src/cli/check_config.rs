@@ -6,7 +6,7 @@ use clap::{ArgMatches, Command};
 use serde_json::json;
 
 use super::{CommandError, output_flag, resolve, secrets_help, setting_flags, wants_json};
-use crate::app::StartError;
+use crate::app::{self, StartError};
 use crate::config::{Environment, Resolved};
 use crate::issuers::Issuers;
 use crate::telemetry;
@@ -50,6 +50,7 @@ pub fn run(matches: &ArgMatches, environment: &Environment) -> Result<u8, Comman
     if let Some(path) = &config.issuers {
         Issuers::load(path).map_err(StartError::Issuers)?;
     }
+    app::check(&config)?;
     Ok(0)
 }
 

@@ -125,8 +125,8 @@ pub fn pending<'a>(
             return Err(MigrateError::Changed { version: have.version });
         }
     }
-    let newer = applied.iter().skip(known.len());
-    if let Some(untold) = newer.filter(|have| have.oldest_program.is_none()).next_back() {
+    let mut newer = applied.iter().skip(known.len());
+    if let Some(untold) = newer.find(|have| have.oldest_program.is_none()) {
         return Err(MigrateError::Unknown { version: untold.version });
     }
     Ok(known.get(applied.len()..).unwrap_or_default())

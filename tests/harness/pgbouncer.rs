@@ -1,11 +1,14 @@
 //! PgBouncer in transaction mode before the cluster of this test process.
 
 use std::io::{BufRead, BufReader};
-use std::net::{TcpListener, TcpStream};
+use std::net::TcpListener;
 use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
+
+use tokio::net::TcpStream;
+use tokio::time::sleep;
 
 use super::postgres::Cluster;
 
@@ -23,7 +26,7 @@ kill "$!"
 pub struct PgBouncer {
     pub port: u16,
     keeper: Child,
-    _folder: tempfile::TempDir,
+    folder: tempfile::TempDir,
 }
 
 /// The program, if there is one that knows prepared statements. That there is none is told.
@@ -47,7 +50,7 @@ fn program() -> Option<PathBuf> {
 
 impl PgBouncer {
     /// Starts one with further settings. `None`: there is no such program.
-    pub fn start(cluster: &Cluster, settings: &str) -> Option<Self> {
+    pub async fn start(cluster: &Cluster, settings: &str) -> Option<Self> {
         let program = program()?;
         let folder = tempfile::Builder::new().prefix("quire-bouncer-").tempdir_in("/tmp").expect("a folder");
         let port = TcpListener::bind("127.0.0.1:0").and_then(|socket| socket.local_addr());
@@ -75,13 +78,14 @@ impl PgBouncer {
         let mut keeper = keeper.spawn().expect("sh");
         let mut said = String::new();
         BufReader::new(keeper.stdout.take().expect("its output")).read_line(&mut said).expect("a line");
+        let pooler = Self { port, keeper, folder };
         for _ in 0..1000 {
-            if TcpStream::connect(("127.0.0.1", port)).is_ok() {
-                return Some(Self { port, keeper: keeper, _folder: folder });
+            if TcpStream::connect(("127.0.0.1", port)).await.is_ok() {
+                return Some(pooler);
             }
-            std::thread::sleep(Duration::from_millis(10));
+            sleep(Duration::from_millis(10)).await;
         }
-        let log = std::fs::read_to_string(folder.path().join("log")).expect("a log");
+        let log = std::fs::read_to_string(pooler.folder.path().join("log")).expect("a log");
         panic!("PgBouncer does not start: {log}");
     }
 

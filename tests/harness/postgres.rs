@@ -9,7 +9,6 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Mutex, OnceLock, PoisonError};
-use std::time::Duration;
 
 /// Starts a cluster in the folder `$1` with the programs in `$2` on the port `$3` and the options `$4`, says `ready`, and stops it when
 /// standard input ends: when the process that started it is gone, however it went.
@@ -138,9 +137,7 @@ impl Cluster {
         let loaded = || self.sql("postgres", &["SELECT pg_conf_load_time()"]);
         let before = loaded();
         self.sql("postgres", &["SELECT pg_reload_conf()"]);
-        while loaded() == before {
-            std::thread::sleep(Duration::from_millis(10));
-        }
+        while loaded() == before {}
     }
 
     /// Runs statements, each for itself, and returns what they print.

@@ -134,6 +134,20 @@ fn a_folder_of_a_newer_release_is_refused() {
     assert!(text(&refused.stderr).contains("use a newer program"), "{refused:?}");
 }
 
+/// A program that was built without PostgreSQL says so, and does not fall back to a file.
+#[cfg(not(feature = "postgres"))]
+#[test]
+fn a_database_url_needs_a_program_with_postgresql() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().join("data");
+    let serve = ["serve", "--listen", "127.0.0.1:0", "--data", data.to_str().unwrap()];
+    let done = quire(&serve, &[("QUIRE_DATABASE_URL", "postgres://quire:hunter2@localhost/quire")]);
+    let said = text(&done.stderr);
+    assert_eq!(done.status.code(), Some(2), "{said}");
+    assert!(said.contains("built without PostgreSQL") && !said.contains("hunter2"), "{said}");
+    assert!(!data.exists());
+}
+
 /// The unit is `Type=notify`: it counts as started when the server says so, and is told when it stops.
 #[test]
 fn systemd_is_told_of_start_and_stop() {

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::path::Path;
+use std::process::Command;
 
 use quire::digest::Sha256;
 use quire::meta::sqlite::{SqliteCounters, SqliteMeta};
@@ -300,6 +301,47 @@ async fn sqlite_goes_on_beside_newer_programs() {
     let error = open().await.err().expect("a refusal").to_string();
     assert!(error.contains("(step 901) for quire 77.0.1"), "{error}");
     assert!(error.contains("use 77.0.1 or newer"), "{error}");
+}
+
+/// The command looks without a trace, keeps off a file that is served, and runs what is pending.
+#[test]
+fn migrations_are_checked_and_applied_by_a_command() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let data = folder.path().join("data");
+    let told = |arguments: &[&str]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_quire"));
+        command.arg("migrate").args(arguments).arg("--data").arg(&data).env("QUIRE_LOG", "warn");
+        let done = command.output().expect("quire");
+        let said = String::from_utf8([done.stdout, done.stderr].concat()).expect("a text");
+        (done.status.code(), said)
+    };
+    let (code, pending) = told(&["--check"]);
+    assert_eq!(code, Some(1), "{pending}");
+    assert!(pending.starts_with("pending 1 registry\npending 2 access\n"), "{pending}");
+    assert!(!data.exists(), "a check makes nothing");
+
+    let three = [
+        (1, "registry", include_str!("../../migrations/sqlite/0001_registry.sql")),
+        (2, "access", include_str!("../../migrations/sqlite/0002_access.sql")),
+        (3, "plugins", include_str!("../../migrations/sqlite/0003_plugins.sql")),
+    ];
+    drop(database(&data, &three));
+    let (code, pending) = told(&["--check"]);
+    assert_eq!(code, Some(1), "{pending}");
+    assert!(pending.starts_with("pending 4 programs\n"), "{pending}");
+    let (code, ran) = told(&["--apply"]);
+    assert_eq!((code, ran), (Some(0), pending.replace("pending", "ran")));
+    assert_eq!(told(&["--check"]), (Some(0), "nothing is pending\n".to_owned()));
+
+    if has_no_file("the server uses another store") {
+        return;
+    }
+    let server = Server::start_in(folder.path(), &[]);
+    let (code, refused) = told(&["--apply"]);
+    assert_eq!(code, Some(2), "{refused}");
+    assert!(refused.contains("another quire is using this folder"), "{refused}");
+    assert_eq!(told(&["--check"]).0, Some(0), "looking is no harm");
+    drop(server);
 }
 
 /// Each catalog is counted in one pass over the links, however many catalogs there are.

@@ -92,14 +92,12 @@ async fn a_step_waits_for_tables_and_takes_its_time() {
         let hold = "BEGIN; SET LOCAL statement_timeout = 0; SELECT * FROM one; SELECT pg_sleep(2.5)";
         std::thread::spawn(move || {
             let psql = postgres::programs().expect("PostgreSQL").join("psql");
-            Command::new(psql).args(["-X", "-q", "-c", hold, &url]).status().expect("psql")
+            Command::new(psql).args(["-X", "-q", "-c", hold, &url]).output().expect("psql").status
         })
     };
     let sleeps = "SELECT count(*) FROM pg_stat_activity WHERE query LIKE '%pg_sleep(2.5)%' AND datname = current_database()
          AND wait_event = 'PgSleep'";
-    while place.sql(&[sleeps]) != "1\n" {
-        std::thread::sleep(Duration::from_millis(20));
-    }
+    while place.sql(&[sleeps]) != "1\n" {}
     assert_eq!(names(&database(&place.url()), &[FIRST, SECOND]).await, ["second"]);
     assert!(reader.join().expect("its end").success());
 }

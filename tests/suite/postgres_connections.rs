@@ -199,6 +199,11 @@ fn a_password_is_never_shown() {
         }
     }
     assert!(!std::path::Path::new(&data).join("quire.db").exists(), "nothing falls back to SQLite");
+    let unclear = format!("postgres://guarded:{PASSWORD}@{place}/postgres?sslrootcert=/no/such/file");
+    let done = quire(&["check-config"], &[("DATABASE_URL", &unclear)]);
+    let said = String::from_utf8([done.stdout, done.stderr].concat()).expect("a text");
+    assert_eq!(done.status.code(), Some(2), "{said}");
+    assert!(said.contains("/no/such/file") && !said.contains(PASSWORD), "{said}");
     let url = format!("postgres://guarded:{PASSWORD}@{place}/postgres");
     for output in ["text", "json"] {
         let variables = [("DATABASE_URL", url.as_str()), ("DATABASE_DIRECT_URL", &url)];

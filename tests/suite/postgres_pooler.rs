@@ -25,7 +25,7 @@ async fn work(client: Client, number: usize) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn servers_work_through_a_pooler() {
     let Some(cluster) = cluster() else { return };
-    let Some(pooler) = PgBouncer::start(cluster, "max_prepared_statements = 100") else { return };
+    let Some(pooler) = PgBouncer::start(cluster, "max_prepared_statements = 100").await else { return };
     for direct in [true, false] {
         let place = cluster.empty_database();
         let url = pooler.url(&place.name);
@@ -57,7 +57,7 @@ async fn servers_work_through_a_pooler() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_pooler_that_forgets_statements_is_refused() {
     let Some(cluster) = cluster() else { return };
-    let Some(pooler) = PgBouncer::start(cluster, "max_prepared_statements = 0") else { return };
+    let Some(pooler) = PgBouncer::start(cluster, "max_prepared_statements = 0").await else { return };
     let place = cluster.database();
     let folder = tempfile::tempdir().expect("a folder");
     let mut command = Command::new(env!("CARGO_BIN_EXE_quire"));

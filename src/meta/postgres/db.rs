@@ -8,8 +8,8 @@ use tokio::time::timeout;
 use tokio_postgres::types::ToSql;
 use tokio_postgres::{Row, SimpleQueryMessage, Statement};
 
-use super::connect::patience;
 use super::failure::{Failure, Result, only_reads};
+use super::pool::patience;
 
 /// The values of a statement's parameters.
 pub(super) type Parameters<'a> = &'a [&'a (dyn ToSql + Sync)];

@@ -34,7 +34,7 @@ impl Database {
     /// How the schema stands to this program. Nothing is written.
     pub async fn schema(&self, steps: &'static [Migration]) -> Result<Schema, MetaError> {
         let session = self.session().await?;
-        read(&session, steps).await.map_err(|failure| self.failed(failure))
+        read(&session, steps).await.map_err(|failure| failed(&session, failure))
     }
 
     /// Runs the steps that the database lacks, and gives those that this process ran.
@@ -45,34 +45,38 @@ impl Database {
         let session = self.session().await?;
         let mut ran = Vec::new();
         // A database that lacks nothing is not locked: so most starts find it.
-        while !read(&session, steps).await.map_err(|failure| self.failed(failure))?.pending.is_empty() {
-            ran.extend(self.step(&session, steps).await?);
+        let lacks = async || {
+            let schema = read(&session, steps).await.map_err(|failure| failed(&session, failure))?;
+            Ok::<_, MetaError>(!schema.pending.is_empty())
+        };
+        while lacks().await? {
+            ran.extend(patient_step(&session, steps).await?);
         }
         Ok(ran)
     }
+}
 
-    async fn step(
-        &self,
-        session: &Session,
-        steps: &'static [Migration],
-    ) -> Result<Option<&'static Migration>, MetaError> {
-        for _ in 1..ATTEMPTS {
-            match step(session, steps).await {
-                Err(Failure::Database(error)) if error.code() == Some(&SqlState::LOCK_NOT_AVAILABLE) => {
-                    tracing::info!("a migration waits for tables that others use");
-                    tokio::time::sleep(PAUSE).await;
-                }
-                done => return done.map_err(|failure| self.failed(failure)),
+/// Runs the next step, and tries again while others use its tables.
+async fn patient_step(
+    session: &Session,
+    steps: &'static [Migration],
+) -> Result<Option<&'static Migration>, MetaError> {
+    for _ in 1..ATTEMPTS {
+        match step(session, steps).await {
+            Err(Failure::Database(error)) if error.code() == Some(&SqlState::LOCK_NOT_AVAILABLE) => {
+                tracing::info!("a migration waits for tables that others use");
+                tokio::time::sleep(PAUSE).await;
             }
+            done => return done.map_err(|failure| failed(session, failure)),
         }
-        step(session, steps).await.map_err(|failure| self.failed(failure))
     }
+    step(session, steps).await.map_err(|failure| failed(session, failure))
+}
 
-    fn failed(&self, failure: Failure) -> MetaError {
-        match failure {
-            Failure::Database(error) => self.failure(&error),
-            Failure::Schema(error) => MetaError::Broken(error.to_string()),
-        }
+fn failed(session: &Session, failure: Failure) -> MetaError {
+    match failure {
+        Failure::Database(error) => session.failure(&error),
+        Failure::Schema(error) => MetaError::Broken(error.to_string()),
     }
 }
 

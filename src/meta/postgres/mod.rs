@@ -23,6 +23,7 @@ mod packages;
 mod plugin_lists;
 mod plugin_store;
 mod plugin_versions;
+mod pool;
 mod repositories;
 mod rows;
 mod scopes;
