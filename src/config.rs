@@ -57,7 +57,7 @@ pub const SETTINGS: &[Setting] = &[
     secret(
         "database_direct_url",
         "URL",
-        "The same database past a pooler in transaction mode, for migrations.",
+        "The same database past a pooler in transaction mode, for migrations and what nodes tell each other.",
     ),
     setting(
         "database_connections",
