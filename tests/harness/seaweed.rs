@@ -117,9 +117,9 @@ fn try_start(program: &Path) -> Option<Seaweed> {
 
 /// Starts the server behind a shell that waits for the end of its input, which comes when this process ends in
 /// whatever way, and then ends the server by its pid and removes its folder.
+/// Keys that end the tests from a terminal reach the shell, too, so it does not hear them.
 fn spawn(program: &Path) -> (SocketAddr, Child) {
-    const WATCHER: &str =
-        r#"folder="$1"; shift; "$@" & pid=$!; cat >/dev/null; kill -9 "$pid"; wait "$pid"; rm -rf "$folder""#;
+    const WATCHER: &str = r#"trap '' INT TERM HUP; folder="$1"; shift; "$@" & pid=$!; cat >/dev/null; kill -9 "$pid"; wait "$pid"; rm -rf "$folder""#;
     let folder = tempfile::Builder::new().prefix("quire-seaweed-").tempdir().expect("a folder").keep();
     let identity = serde_json::json!({"identities": [{
         "name": "tests",
