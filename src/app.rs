@@ -16,7 +16,7 @@ use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use uuid::Uuid;
 
-use self::blobs::{Blobs, FarFrom};
+use self::blobs::{Blobs, FarFrom, tier_options};
 use self::metadata::Metadata;
 use crate::access::Policy;
 use crate::blob::BlobStore;
@@ -162,7 +162,7 @@ impl App {
         let here = Here { node, staging };
         let mut registry = Registry::new(store, meta, here, policy, limits, changes, counters);
         if let Some(tiers) = &blobs.tiers {
-            registry = registry.in_front_of(tiers.clone(), config.s3_redirect);
+            registry = registry.in_front_of(tiers.clone(), tier_options(config), telemetry.sync.clone());
         }
         let since_1970 = started.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
         let server = Arc::new(Server {
@@ -208,7 +208,9 @@ impl App {
         let sweeper = sweep(Arc::clone(&self.server), self.started, self.sweep_every);
         let upkeep = upkeep(Arc::clone(&self.server));
         let poll = poll(Arc::clone(&self.server));
-        let jobs = self.blobs.jobs();
+        let mut jobs = self.blobs.jobs();
+        let registry = Arc::clone(&self.server.registry);
+        jobs.spawn(async move { registry.sync().await });
         let followed = Arc::clone(&self.server.registry);
         let follow = tokio::spawn(async move { followed.follow().await });
         // Later the first look would end what was read until then. A store that is silent keeps nobody waiting.

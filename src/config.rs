@@ -188,6 +188,18 @@ pub const SETTINGS: &[Setting] = &[
         None,
         "How much the data folder keeps of what is in S3, least recently used goes first; without it, everything.",
     ),
+    setting(
+        "sync_fetches",
+        "NUMBER",
+        Some("4"),
+        "How many blobs a starting server fetches from S3 at the same time; 0: none before they are asked for.",
+    ),
+    setting(
+        "ready",
+        "always|hot|all",
+        Some("always"),
+        "When /readyz says ready, where there is S3: at once, when what tags lead to is in the data folder, or everything.",
+    ),
     setting("cache_bytes", "BYTES", Some("67108864"), "Memory for manifests and small blobs."),
     setting(
         "upload_expiry",
@@ -437,6 +449,30 @@ impl FromStr for S3Mode {
     }
 }
 
+/// When a server with S3 is ready.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ReadyWhen {
+    /// At once: what is missing is fetched when it is asked for.
+    Always,
+    /// When everything that a tag leads to is in the data folder.
+    Hot,
+    /// When everything is.
+    All,
+}
+
+impl FromStr for ReadyWhen {
+    type Err = ();
+
+    fn from_str(text: &str) -> Result<Self, ()> {
+        match text {
+            "always" => Ok(Self::Always),
+            "hot" => Ok(Self::Hot),
+            "all" => Ok(Self::All),
+            _ => Err(()),
+        }
+    }
+}
+
 /// The settings of S3.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct S3Config {
@@ -483,6 +519,8 @@ pub struct Config {
     pub s3_redirect: bool,
     /// `None`: the data folder keeps everything.
     pub near_max_bytes: Option<u64>,
+    pub sync_fetches: u16,
+    pub ready: ReadyWhen,
     pub cache_bytes: u64,
     pub upload_expiry: Duration,
     pub drain_timeout: Duration,
@@ -527,6 +565,8 @@ impl Resolution {
             max_blob_bytes: self.required("max_blob_bytes", "a number of bytes")?,
             s3: self.s3()?,
             s3_redirect: self.required("s3_redirect", "true or false")?,
+            sync_fetches: self.required("sync_fetches", "a number up to 65535")?,
+            ready: self.required("ready", "always, hot or all")?,
             near_max_bytes: self.checked("near_max_bytes", "a number of bytes", |text| text.parse().ok())?,
             cache_bytes: self.required("cache_bytes", "a number of bytes")?,
             upload_expiry: Duration::from_secs(self.required("upload_expiry", "a number of seconds")?),

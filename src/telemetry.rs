@@ -14,7 +14,7 @@ use crate::config::{Config, LogFormat};
 #[cfg(feature = "postgres")]
 use crate::meta::postgres::PgCounters;
 use crate::meta::sqlite::SqliteCounters;
-use crate::registry::CacheCounters;
+use crate::registry::{CacheCounters, SyncCounters};
 
 const METADATA: Metadata<'static> = Metadata::new("quire", Level::INFO, None);
 
@@ -32,6 +32,7 @@ pub struct Telemetry {
     pub connections: Gauge,
     pub local: LocalCounters,
     pub tiers: TieredCounters,
+    pub sync: SyncCounters,
     #[cfg(feature = "s3")]
     pub s3: S3Counters,
     pub sqlite: SqliteCounters,
@@ -84,6 +85,14 @@ impl Telemetry {
                 ship_failures: counter("quire_shipments_total", label("outcome", "failed")),
                 outbox_entries: gauge("quire_outbox_blobs"),
                 outbox_oldest: gauge("quire_outbox_oldest_seconds"),
+            },
+            sync: SyncCounters {
+                fetched: counter("quire_sync_blobs_total", label("outcome", "fetched")),
+                shipped: counter("quire_sync_blobs_total", label("outcome", "shipped")),
+                failures: counter("quire_sync_blobs_total", label("outcome", "failed")),
+                missing_hot: gauge("quire_sync_missing_hot"),
+                missing_all: gauge("quire_sync_missing_all"),
+                failing: gauge("quire_sync_failing"),
             },
             #[cfg(feature = "s3")]
             s3: S3Counters::new(
@@ -146,6 +155,7 @@ fn describe(recorder: &PrometheusRecorder) {
         ("quire_fills_total", "Blobs fetched from S3; wrong_bytes: S3 has a damaged one."),
         ("quire_near_evictions_total", "Blobs that the data folder gave up because it was full."),
         ("quire_shipments_total", "Blobs brought to S3 after their push, or tries of it that failed."),
+        ("quire_sync_blobs_total", "Blobs that the sync after a start moved, or tries of it that failed."),
         ("quire_s3_calls_total", "Calls of S3, by operation and outcome; a call may take several requests."),
         ("quire_s3_retries_total", "Requests to S3 that repeated another one."),
         ("quire_metadata_operations_total", "Transactions of the metadata store."),

@@ -13,7 +13,8 @@ use crate::blob::local::LocalStore;
 #[cfg(feature = "s3")]
 use crate::blob::s3::{CredentialSource, S3Settings, S3Store, S3Tuning, S3Unusable};
 use crate::blob::tiered::{Acknowledge, TieredOptions, TieredStore};
-use crate::config::{Config, S3Config, S3Mode};
+use crate::config::{self, Config, S3Config, S3Mode};
+use crate::registry::{ReadyWhen, TierOptions};
 use crate::staging::Staging;
 use crate::telemetry::Telemetry;
 
@@ -110,6 +111,18 @@ impl Blobs {
             jobs.spawn(sweep_bucket(Arc::clone(bucket)));
         }
         jobs
+    }
+}
+
+pub(super) fn tier_options(config: &Config) -> TierOptions {
+    TierOptions {
+        redirects: config.s3_redirect,
+        sync_fetches: config.sync_fetches.into(),
+        ready: match config.ready {
+            config::ReadyWhen::Always => ReadyWhen::Always,
+            config::ReadyWhen::Hot => ReadyWhen::Hot,
+            config::ReadyWhen::All => ReadyWhen::All,
+        },
     }
 }
 

@@ -244,7 +244,10 @@ impl Server {
             Route::DeleteBlock { digest } => blocks::delete(registry, requester, &digest).await,
             Route::OpenApi => Ok(openapi::get(&desk)),
             Route::Live => Ok(health::live()),
-            Route::Ready => health::ready(registry, self.stopping.load(Ordering::Relaxed)).await,
+            Route::Ready => {
+                let stopping = self.stopping.load(Ordering::Relaxed);
+                health::ready(registry, stopping, headers).await
+            }
             Route::Metrics => Ok(health::metrics(&self.telemetry)),
             Route::ProveNode { challenge } => Ok(self.forwarder.proof(&challenge)),
         }

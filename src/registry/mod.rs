@@ -17,6 +17,7 @@ mod plugins;
 mod pull;
 mod sessions;
 mod sweep;
+mod sync;
 mod tags;
 mod tiers;
 mod upload;
@@ -46,7 +47,8 @@ pub use self::manifests::{ManifestPush, PushedManifest};
 pub use self::plans::{Held, HeldReason, Planned, settings};
 pub use self::plugins::{PluginUpload, UploadedPlugin};
 pub use self::pull::{Found, FoundManifest, Immutable};
-pub use self::tiers::Elsewhere;
+pub use self::sync::{Failing, Readiness, ReadyWhen, SyncCounters, SyncState};
+pub use self::tiers::{Elsewhere, TierOptions};
 pub use self::upload::{ChunkRange, SessionOf};
 
 use self::blocked::Blocked;
@@ -141,9 +143,9 @@ impl Registry {
         }
     }
 
-    /// Uses what only a store with a far one can do; `redirects`: clients may be sent there.
-    pub fn in_front_of(self, store: TieredStore, redirects: bool) -> Self {
-        Self { tiers: Some(Tiers::new(store, redirects)), ..self }
+    /// Uses what only a store with a far one can do.
+    pub fn in_front_of(self, store: TieredStore, options: TierOptions, counters: SyncCounters) -> Self {
+        Self { tiers: Some(Tiers::new(store, options, counters)), ..self }
     }
 
     pub fn policy(&self) -> &Policy {

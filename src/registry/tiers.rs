@@ -6,6 +6,7 @@ use moka::future::Cache as Loading;
 
 use super::cache::SMALL_BLOB;
 use super::pull::Found;
+use super::sync::{Progress, ReadyWhen, SyncCounters};
 use super::{Fault, Registry};
 use crate::blob::far::Presigned;
 use crate::blob::tiered::TieredStore;
@@ -20,17 +21,29 @@ const PATIENCE: Duration = Duration::from_secs(2);
 /// A URL that ends sooner is given to nobody: they could not use it in time.
 const SHORTEST_LIFE: Duration = Duration::from_secs(20);
 
+/// What the operator chose about the far store.
+#[derive(Debug, Clone, Copy)]
+pub struct TierOptions {
+    /// Clients may be sent there.
+    pub redirects: bool,
+    /// Blobs that the sync after a start fetches at the same time; 0: none.
+    pub sync_fetches: usize,
+    pub ready: ReadyWhen,
+}
+
 /// The far store as the registry uses it.
 pub(super) struct Tiers {
     pub(super) store: TieredStore,
+    pub(super) progress: Progress,
     /// `None`: nobody is sent away.
     urls: Option<Loading<Sha256, Option<Presigned>>>,
 }
 
 impl Tiers {
-    pub(super) fn new(store: TieredStore, redirects: bool) -> Self {
+    pub(super) fn new(store: TieredStore, options: TierOptions, counters: SyncCounters) -> Self {
+        let TierOptions { redirects, sync_fetches, ready } = options;
         let urls = || Loading::builder().max_capacity(URLS).time_to_live(KEPT).build();
-        Self { store, urls: redirects.then(urls) }
+        Self { store, progress: Progress::new(ready, sync_fetches, counters), urls: redirects.then(urls) }
     }
 }
 

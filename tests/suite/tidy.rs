@@ -152,6 +152,7 @@ const FENCES: &[(&str, &[&str])] = &[
             "meta/postgres/mod.rs",
             "meta/sqlite/mod.rs",
             "registry/mod.rs",
+            "registry/sync/",
         ],
     ),
     ("metrics_exporter_prometheus", &["telemetry.rs"]),

@@ -73,6 +73,8 @@ pub enum Kept {
     Fetched,
     /// It was fetched and is right, but near has no room for it.
     NoRoom,
+    /// It was fetched and is right, but near could not keep it, or was told not to.
+    NotKept,
 }
 
 /// What failed the last time.
@@ -256,13 +258,13 @@ impl Fill {
         let Some(_room) = self.tiers.near.room_for(staged.size()).await else { return Kept::NoRoom };
         let _turn = self.tiers.turns.take(self.digest).await;
         if self.forgotten.load(Ordering::SeqCst) {
-            return Kept::NoRoom;
+            return Kept::NotKept;
         }
         match self.tiers.near.put(staged).await {
             Ok(()) => Kept::Fetched,
             Err(error) => {
                 tracing::error!(digest = %self.digest, %error, "near could not keep what was fetched");
-                Kept::NoRoom
+                Kept::NotKept
             }
         }
     }

@@ -105,7 +105,7 @@ impl TieredStore {
         fills::bring_near(&self.0, digest).await
     }
 
-    /// Sees to it that far has a blob of near. `false`: it had it.
+    /// Sees to it that far has a blob of near. `false`: it had it, or gets it from the outbox.
     pub async fn ship_missing(&self, digest: &Sha256, size: u64) -> Result<bool, BlobError> {
         shipping::ship_missing(&self.0, digest, size).await
     }

@@ -86,9 +86,9 @@ async fn ship_marked(tiers: &Tiers, shipment: Shipment) -> Result<(), BlobError>
     }
 }
 
-/// `false`: far had it, or near does not.
+/// `false`: far had it, or it is in the outbox.
 pub(super) async fn ship_missing(tiers: &Tiers, digest: &Sha256, size: u64) -> Result<bool, BlobError> {
-    if tiers.far.size(digest).await? == Some(size) {
+    if tiers.far.size(digest).await? == Some(size) || tiers.outbox.holds(digest).await? {
         return Ok(false);
     }
     match ship_one(tiers, digest).await? {

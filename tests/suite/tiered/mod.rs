@@ -5,6 +5,7 @@ mod filling;
 mod redirecting;
 mod serving;
 mod shipping;
+mod syncing;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -32,7 +33,8 @@ use crate::harness::{ADMIN_TOKEN, Client};
 /// A far store in memory. Its gates are open until a test closes them.
 pub struct Far {
     blobs: Mutex<BTreeMap<Sha256, Bytes>>,
-    pub fetches: AtomicUsize,
+    /// What was fetched, in order.
+    pub fetched: Mutex<Vec<Sha256>>,
     pub puts: AtomicUsize,
     pub is_down: AtomicBool,
     /// How many bytes of each fetch come through.
@@ -47,7 +49,7 @@ impl Far {
     pub fn new() -> Arc<Self> {
         Arc::new(Self {
             blobs: Mutex::default(),
-            fetches: AtomicUsize::default(),
+            fetched: Mutex::default(),
             puts: AtomicUsize::default(),
             is_down: AtomicBool::default(),
             gate: watch::Sender::new(u64::MAX),
@@ -87,7 +89,7 @@ impl Far {
     }
 
     pub fn fetches(&self) -> usize {
-        self.fetches.load(Ordering::SeqCst)
+        self.fetched.lock().unwrap().len()
     }
 
     pub fn puts(&self) -> usize {
@@ -114,7 +116,7 @@ impl FarStore for Far {
     }
 
     async fn fetch(&self, digest: &Sha256) -> Result<Option<Fetched>, BlobError> {
-        self.fetches.fetch_add(1, Ordering::SeqCst);
+        self.fetched.lock().unwrap().push(*digest);
         self.answers()?;
         let Some(bytes) = self.blobs.lock().unwrap().get(digest).cloned() else { return Ok(None) };
         let breaks_at = self.breaks_at.load(Ordering::SeqCst);
@@ -244,15 +246,29 @@ pub struct Running {
 impl Running {
     pub async fn start(settings: &[(&str, &str)]) -> Self {
         let folder = Arc::new(tempfile::tempdir().unwrap());
-        let running = Self::start_in(folder, Far::new(), settings).await;
-        for id in ["acme", "other"] {
-            let made = running.client.send("POST", "/api/orgs", &[], format!(r#"{{"id": "{id}"}}"#)).await;
-            assert_eq!(made.status, 201, "{made:?}");
-        }
-        running
+        let running = Self::start_in(folder, Some(Far::new()), settings).await;
+        running.with_organisations().await
     }
 
-    async fn start_in(folder: Arc<tempfile::TempDir>, far: Arc<Far>, settings: &[(&str, &str)]) -> Self {
+    /// A server with a folder alone.
+    pub async fn start_alone() -> Self {
+        let folder = Arc::new(tempfile::tempdir().unwrap());
+        Self::start_in(folder, None, &[]).await.with_organisations().await
+    }
+
+    async fn with_organisations(self) -> Self {
+        for id in ["acme", "other"] {
+            let made = self.client.send("POST", "/api/orgs", &[], format!(r#"{{"id": "{id}"}}"#)).await;
+            assert_eq!(made.status, 201, "{made:?}");
+        }
+        self
+    }
+
+    async fn start_in(
+        folder: Arc<tempfile::TempDir>,
+        far: Option<Arc<Far>>,
+        settings: &[(&str, &str)],
+    ) -> Self {
         let flags = BTreeMap::from([
             ("listen", "127.0.0.1:0".to_owned()),
             ("data", folder.path().display().to_string()),
@@ -262,19 +278,38 @@ impl Running {
             environment.insert(format!("QUIRE_{name}"), (*value).to_owned());
         }
         let config = config::resolve(&flags, &environment).unwrap().config().unwrap();
-        let app = App::start_before(&config, Arc::clone(&far) as _).await.unwrap();
+        let app = match &far {
+            Some(far) => App::start_before(&config, Arc::clone(far) as _).await.unwrap(),
+            None => App::start(&config).await.unwrap(),
+        };
         let address = app.address().unwrap();
         let (stop, stopped) = oneshot::channel::<()>();
         let ended = tokio::spawn(async move { drop(app.run(async move { drop(stopped.await) }).await) });
         let client = Client::new(address, Some(ADMIN_TOKEN));
+        let far = far.unwrap_or_else(Far::new);
         Self { far, address, client, folder, stop: Some(stop), ended }
     }
 
-    /// Stops, and starts again on the same folder and far.
-    pub async fn restart(mut self, settings: &[(&str, &str)]) -> Self {
+    /// Stops, and starts again on the same folder, in front of the far store.
+    pub async fn restart(self, settings: &[(&str, &str)]) -> Self {
+        self.restart_after(settings, |_| {}).await
+    }
+
+    /// The same, with something done in between.
+    pub async fn restart_after(mut self, settings: &[(&str, &str)], between: impl FnOnce(&Self)) -> Self {
         drop(self.stop.take());
         (&mut self.ended).await.unwrap();
-        Self::start_in(Arc::clone(&self.folder), Arc::clone(&self.far), settings).await
+        between(&self);
+        Self::start_in(Arc::clone(&self.folder), Some(Arc::clone(&self.far)), settings).await
+    }
+
+    /// Loses every near copy, as a new node has none.
+    pub fn lose_near(&self) {
+        for folder in std::fs::read_dir(self.folder.path().join("blobs/sha256")).unwrap() {
+            for entry in std::fs::read_dir(folder.unwrap().path()).unwrap() {
+                std::fs::remove_file(entry.unwrap().path()).unwrap();
+            }
+        }
     }
 
     pub fn path(&self, digest: &Sha256) -> PathBuf {

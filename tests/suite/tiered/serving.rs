@@ -1,7 +1,5 @@
 //! A server in front of a far store, as clients see it: streams, cuts, outages, and what it does not keep.
 
-use std::sync::atomic::Ordering;
-
 use quire::digest::Sha256;
 
 use super::{Running, bytes};
@@ -217,7 +215,7 @@ async fn packages_are_read_from_far() {
     std::fs::remove_file(server.path(&digest)).unwrap();
     let file = "/api/orgs/acme/plugins/com.acme.tool/versions/1.0/files/data.bin";
     assert_pulled(&server.client.get(file).await, &large);
-    assert_eq!(server.far.fetches.load(Ordering::SeqCst), 1);
+    assert_eq!(server.far.fetches(), 1);
 }
 
 /// A client that goes away in the middle costs nobody else the fill.
