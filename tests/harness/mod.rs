@@ -54,7 +54,8 @@ pub struct Server {
 }
 
 impl Server {
-    /// Starts on a free port with a fresh folder. `settings` are variables without their `QUIRE_`.
+    /// Starts on a free port with a fresh folder. `settings` are variables without their `QUIRE_`; those of AWS are
+    /// written out.
     pub fn start(settings: &[(&str, &str)]) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         let place = Place::of(folder.path());
@@ -94,7 +95,8 @@ impl Server {
         command.env("QUIRE_FAILED_LOGINS", "1000000");
         let elsewhere = place.settings.iter().map(|(name, value)| (*name, value.as_str()));
         for (name, value) in elsewhere.chain(settings.iter().copied()) {
-            command.env(format!("QUIRE_{name}"), value);
+            let own = if name.starts_with("AWS_") { name.to_owned() } else { format!("QUIRE_{name}") };
+            command.env(own, value);
         }
         let mut child = command.stdout(Stdio::piped()).stderr(log).spawn().expect("the server starts");
         let mut output = BufReader::new(child.stdout.take().expect("its output"));

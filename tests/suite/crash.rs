@@ -17,10 +17,10 @@ fn rounds() -> u64 {
 }
 
 /// What a client tried, by tag: the layer, and whether the server said that it is done.
-type Attempts = Arc<Mutex<BTreeMap<String, (Vec<u8>, bool)>>>;
+pub type Attempts = Arc<Mutex<BTreeMap<String, (Vec<u8>, bool)>>>;
 
 /// Pushes artifacts one after the other until the server is gone.
-async fn push_until_killed(client: Client, round: u64, number: u64, attempts: Attempts) {
+pub async fn push_until_killed(client: Client, round: u64, number: u64, attempts: Attempts) {
     let mut pushed = 0;
     loop {
         let tag = format!("r{round}-c{number}-{pushed}");
@@ -60,7 +60,7 @@ async fn try_push_layer(client: &Client, layer: Vec<u8>, at_once: bool) -> Optio
 }
 
 /// Every acknowledged artifact is whole, and every other one is whole or absent.
-async fn verify(client: &Client, attempts: &Attempts) -> (usize, usize) {
+pub async fn verify(client: &Client, attempts: &Attempts) -> (usize, usize) {
     let attempts = attempts.lock().unwrap().clone();
     let (mut acknowledged, mut absent) = (0, 0);
     for (tag, (layer, done)) in attempts {

@@ -2,6 +2,8 @@
 
 mod evicting;
 mod filling;
+#[cfg(feature = "s3")]
+mod processes;
 mod redirecting;
 mod serving;
 mod shipping;

@@ -185,10 +185,8 @@ async fn p2_what_grew_alone_is_shipped() {
     assert_eq!(server.far.fetches(), 0);
     // Near is bounded from now on, and nothing was lost.
     let server = server.restart(&[("NEAR_MAX_BYTES", "300000"), ("SYNC_FETCHES", "0")]).await;
-    eventually("near is small", async || {
-        server.client.metrics().await["quire_near_evictions_total"] >= 8.0
-    })
-    .await;
+    eventually("near is small", async || server.client.metrics().await["quire_near_evictions_total"] >= 8.0)
+        .await;
     for n in 0..10 {
         let pull = format!("/v2/acme/tool/blobs/{}", Sha256::of(&bytes(100_000, n)));
         assert!(server.client.get(&pull).await.body == bytes(100_000, n));
