@@ -4,7 +4,8 @@ use std::os::unix::fs::symlink;
 use std::path::Path;
 
 use super::relay::{Relay, Way};
-use super::{Client, Server, store};
+use super::store::{self, Stores};
+use super::{Client, Server};
 
 /// One server of a registry. Other servers reach it by its relay, clients directly.
 pub struct Replica {
@@ -19,18 +20,19 @@ impl Replica {
     pub async fn start(count: usize, settings: &[(&str, &str)]) -> Vec<Self> {
         let mut replicas: Vec<Self> = Vec::new();
         for _ in 0..count {
-            let shared = replicas.first().map(|first| first.server.data.clone());
-            replicas.push(Self::beside(shared.as_deref(), settings).await);
+            let folder = tempfile::tempdir().expect("a folder");
+            if let Some(first) = replicas.first() {
+                share(first.folder.path(), folder.path());
+            }
+            replicas.push(Self::start_in(folder, settings).await);
         }
         replicas
     }
 
-    /// Starts one more server, on what is in the data folder of another.
-    pub async fn beside(shared: Option<&Path>, settings: &[(&str, &str)]) -> Self {
+    /// Starts one more server of the same registry.
+    pub async fn beside(&self, settings: &[(&str, &str)]) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
-        if let Some(shared) = shared {
-            share(shared, folder.path());
-        }
+        share(self.folder.path(), folder.path());
         Self::start_in(folder, settings).await
     }
 
@@ -67,6 +69,21 @@ impl Replica {
         self.restart();
     }
 
+    /// Runs a statement in the database, behind the back of the servers, and returns the number that it answers.
+    pub fn sql(&self, statement: &str) -> String {
+        match Stores::asked() {
+            Stores::Near => {
+                let path = self.folder.path().join("data/quire.db");
+                let database = rusqlite::Connection::open(path).expect("a database");
+                let mut statement = database.prepare(statement).expect("a statement");
+                let mut rows = statement.query(()).expect("rows");
+                let row = rows.next().expect("a row");
+                row.map_or(String::new(), |row| row.get::<_, i64>(0).expect("a number").to_string())
+            }
+            Stores::Far => store::sql(self.folder.path(), statement),
+        }
+    }
+
     /// What the server has logged since its start.
     pub fn log(&self) -> String {
         std::fs::read_to_string(self.folder.path().join("log")).expect("a log")
@@ -77,10 +94,9 @@ fn borrowed(settings: &[(String, String)]) -> Vec<(&str, &str)> {
     settings.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect()
 }
 
-/// Lays the database and the blobs of one data folder into another.
-fn share(from: &Path, folder: &Path) {
-    let data = folder.join("data");
-    std::fs::create_dir(&data).expect("a folder");
-    symlink(from.join("blobs"), data.join("blobs")).expect("a link");
-    store::share(from.parent().expect("a folder around it"), folder);
+/// Lays the database and the blobs of one server before another, which starts in a folder of its own.
+pub fn share(from: &Path, to: &Path) {
+    std::fs::create_dir(to.join("data")).expect("a folder");
+    symlink(from.join("data/blobs"), to.join("data/blobs")).expect("a link");
+    store::share(from, to);
 }

@@ -49,6 +49,18 @@ pub fn share(from: &Path, to: &Path) {
     }
 }
 
+/// Runs a statement in the PostgreSQL database of a server with this folder, and returns what it prints.
+#[cfg(feature = "postgres")]
+pub fn sql(folder: &Path, statement: &str) -> String {
+    let name = std::fs::read_to_string(folder.join(NOTE)).expect("a note");
+    super::postgres::cluster().expect("PostgreSQL").sql(&name, &[statement]).trim().to_owned()
+}
+
+#[cfg(not(feature = "postgres"))]
+pub fn sql(_: &Path, _: &str) -> String {
+    panic!("QUIRE_TEST_STORE: these tests were built without PostgreSQL")
+}
+
 /// What belongs to a server besides its folder, until it is dropped.
 #[derive(Default)]
 pub struct Place {

@@ -11,7 +11,8 @@ use tokio::net::TcpListener;
 use crate::bad_input::assert_refused;
 use crate::disk;
 use crate::harness::relay::Way;
-use crate::harness::replicas::Replica;
+use crate::harness::replicas::{Replica, share};
+use crate::harness::store::Stores;
 use crate::harness::{ADMIN_TOKEN, Answer, Client};
 use crate::uploads::{assert_pulls, range_of, sha512};
 use crate::wire::Wire;
@@ -184,7 +185,7 @@ async fn a_node_that_is_gone_has_its_client_start_again() {
 #[tokio::test]
 async fn a_node_without_an_address_is_named_in_the_log() {
     let first = Replica::start(1, &[]).await.pop().unwrap();
-    let mut bare = Replica::beside(Some(&first.server.data), &[]).await;
+    let mut bare = first.beside(&[]).await;
     bare.kill();
     bare.server = crate::harness::Server::start_logging_in(bare.folder.path(), &[]);
     let session = bare.admin().open_session(REPOSITORY).await;
@@ -295,11 +296,7 @@ async fn the_audit_log_tells_of_the_client() {
 async fn a_copied_data_folder_gets_no_session_wrong() {
     let mut replicas = Replica::start(2, &[]).await;
     let folder = tempfile::tempdir().unwrap();
-    std::fs::create_dir(folder.path().join("data")).unwrap();
-    for name in ["quire.db", "blobs"] {
-        std::os::unix::fs::symlink(replicas[0].server.data.join(name), folder.path().join("data").join(name))
-            .unwrap();
-    }
+    share(replicas[0].folder.path(), folder.path());
     std::fs::copy(replicas[1].server.data.join("node"), folder.path().join("data/node")).unwrap();
     let before = replicas[1].admin().open_session(REPOSITORY).await;
     assert_eq!(replicas[1].admin().send("PATCH", &before, &[], "AAAAA").await.status, 202);
@@ -323,9 +320,8 @@ async fn a_copied_data_folder_gets_no_session_wrong() {
         assert_eq!(copy.delete(&format!("/v2/{REPOSITORY}/blobs/{digest}")).await.status, 202);
     }
     // Each of two that no process serves by now knows that it is not meant: no request goes round.
-    let database = rusqlite::Connection::open(replicas[0].server.data.join("quire.db")).unwrap();
     let session = copy.open_session(REPOSITORY).await;
-    database.execute("UPDATE nodes SET run = randomblob(16)", ()).unwrap();
+    replicas[0].sql("UPDATE nodes SET run = id");
     for client in [&original, &copy] {
         assert_refused(&client.get(&session).await, 404, UNKNOWN, "round in circles");
     }
@@ -374,20 +370,22 @@ async fn sessions_of_dead_nodes_end_with_time() {
     };
     let own = replicas[0].admin().open_session(REPOSITORY).await;
     replicas.iter_mut().for_each(Replica::kill);
-    let database = rusqlite::Connection::open(replicas[0].server.data.join("quire.db")).unwrap();
     let hours_ago = |session: &str, hours: u64| {
-        let id: uuid::Uuid = session.rsplit('/').next().unwrap().parse().unwrap();
-        let sql = "UPDATE uploads SET touched_at = touched_at - ?2 WHERE id = ?1";
-        assert_eq!(database.execute(sql, (id.as_bytes(), hours * 3_600_000)).unwrap(), 1);
+        let id = session.rsplit('/').next().unwrap().replace('-', "");
+        let id = match Stores::asked() {
+            Stores::Near => format!("x'{id}'"),
+            Stores::Far => format!("'{id}'"),
+        };
+        let back = hours * 3_600_000;
+        replicas[0].sql(&format!("UPDATE uploads SET touched_at = touched_at - {back} WHERE id = {id}"));
     };
     hours_ago(&dead, 4);
     hours_ago(&away, 2);
     hours_ago(&own, 2);
-    let left =
-        || -> usize { database.query_row("SELECT count(*) FROM uploads", (), |row| row.get(0)).unwrap() };
+    let left = |replica: &Replica| replica.sql("SELECT count(*) FROM uploads");
     replicas[0].restart();
-    disk::eventually("two of three are gone", async || left() == 1).await;
+    disk::eventually("two of three are gone", async || left(&replicas[0]) == "1").await;
     replicas[1].restart();
     // It is away no more, and ends its own at once.
-    disk::eventually("the last is gone", async || left() == 0).await;
+    disk::eventually("the last is gone", async || left(&replicas[0]) == "0").await;
 }

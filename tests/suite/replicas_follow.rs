@@ -240,9 +240,11 @@ async fn only_so_many_wait_for_a_sequence() {
     admin.push_artifact(REPOSITORY, "v1", "layer").await;
     let path = format!("/v2/{REPOSITORY}/tags/list");
     let begun = Instant::now();
+    // As many streams as a connection takes at once.
+    let clients: Vec<Client> = (0..8).map(|_| admin.http2()).collect();
     let waiting: Vec<_> = (0..1200)
-        .map(|_| {
-            let (client, path) = (admin.http2(), path.clone());
+        .map(|number| {
+            let (client, path) = (clients[number % clients.len()].clone(), path.clone());
             tokio::spawn(
                 async move { client.send("GET", &path, &[("quire-after", "1000000")], "").await.status },
             )
