@@ -1,7 +1,7 @@
 //! The numbered laws of the metadata store, stamped as one test each for every implementation.
 
-use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::collections::{BTreeMap, HashSet};
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use quire::access::{Actor, CatalogScope, ReadScope};
@@ -330,6 +330,13 @@ async fn law_8_sessions_stay_until_they_end(fixture: Fixture) {
     assert!(store.upload(kept).await.unwrap().is_none());
 }
 
+/// The digests of a list that have small numbers, as those of the laws do: others may write at the same time.
+fn of_the_law(list: Vec<(Sha256, u64)>) -> Vec<(Sha256, u64)> {
+    static OURS: LazyLock<HashSet<Sha256>> =
+        LazyLock::new(|| (0..10_000).map(|seed| digests(seed).sha256).collect());
+    list.into_iter().filter(|(digest, _)| OURS.contains(digest)).collect()
+}
+
 /// Pages of two, one after the other, to the end.
 async fn all_digests(store: &dyn MetaStore, hot: bool) -> Vec<(Sha256, u64)> {
     let mut all: Vec<(Sha256, u64)> = Vec::new();
@@ -341,7 +348,7 @@ async fn all_digests(store: &dyn MetaStore, hot: bool) -> Vec<(Sha256, u64)> {
         };
         all.extend_from_slice(&page);
         if page.len() < 2 {
-            return all;
+            return of_the_law(all);
         }
     }
 }
@@ -354,7 +361,7 @@ fn in_order(digests: &[(u32, u64)]) -> Vec<(Sha256, u64)> {
 
 async fn law_18_every_digest_is_listed_once(fixture: Fixture) {
     let store = &fixture.store;
-    assert!(store.digests(None, 10).await.unwrap().is_empty());
+    assert!(of_the_law(store.digests(None, 1000).await.unwrap()).is_empty());
     for seed in 1..=6 {
         for name in ["a/b", "a/c", "b/x"] {
             store.link_blob(&repository(name), blob(seed), None, &actor()).await.unwrap().unwrap();
@@ -375,7 +382,11 @@ async fn law_18_every_digest_is_listed_once(fixture: Fixture) {
 
     let absent = digests(999).sha256;
     let behind: Vec<_> = expected.iter().copied().filter(|(digest, _)| *digest > absent).collect();
-    assert_eq!(store.digests(Some(absent), 100).await.unwrap(), behind, "`after` need not exist");
+    assert_eq!(
+        of_the_law(store.digests(Some(absent), 1000).await.unwrap()),
+        behind,
+        "`after` need not exist"
+    );
     store.unlink_blob(&repository("a/b"), &digests(1).sha256.into(), &actor()).await.unwrap();
     assert_eq!(all_digests(&**store, false).await, expected, "other repositories have it");
     for name in ["a/c", "b/x"] {
@@ -414,7 +425,7 @@ async fn law_18_hot_is_what_a_tag_leads_to(fixture: Fixture) {
     }
     let hot = in_order(&[(1, 1), (2, 2), (4, 4), (5, 5), (10, 100), (12, 100), (13, 100), (14, 100)]);
     assert_eq!(all_digests(&**store, true).await, hot);
-    assert_eq!(store.hot_digests(None, 100).await.unwrap(), hot);
+    assert_eq!(of_the_law(store.hot_digests(None, 1000).await.unwrap()), hot);
     assert!(store.hot_digests(None, 0).await.unwrap().is_empty());
 
     assert!(store.delete_tag(&repository("a/b"), &tag("deep"), &actor()).await.unwrap());
@@ -436,7 +447,7 @@ async fn law_18_hot_ones_are_found_among_many(fixture: Fixture) {
     }
     assert!(links.join_all().await.into_iter().all(|linked| linked.unwrap().is_ok()));
     let order = in_order(&(0..2500).map(|seed| (seed, u64::from(seed))).collect::<Vec<_>>());
-    assert_eq!(store.digests(None, 10_000).await.unwrap(), order);
+    assert_eq!(of_the_law(store.digests(None, 10_000).await.unwrap()), order);
     let [(_, first), .., (_, last)] = order[..] else { panic!("{}", order.len()) };
     let ends = [first, last].map(|seed| u32::try_from(seed).unwrap());
     let new = manifest("a/b", 5000, &ends, &["v1"]);
