@@ -49,6 +49,9 @@ CREATE TABLE blob_links (
 CREATE INDEX blob_links_by_sha256 ON blob_links (sha256, catalog);
 CREATE INDEX blob_links_by_sha512 ON blob_links (sha512, catalog) WHERE sha512 IS NOT NULL;
 CREATE INDEX blob_links_of_repository_by_sha512 ON blob_links (repository, sha512) WHERE sha512 IS NOT NULL;
+-- Some digests are in every repository. Whatever the server counts, it is to think of each that it is in many, and to
+-- look for a digest in a repository by both.
+ALTER TABLE blob_links ALTER COLUMN sha256 SET (n_distinct = -0.001), ALTER COLUMN sha512 SET (n_distinct = -0.001);
 
 CREATE TABLE manifests (
     repository    bigint NOT NULL REFERENCES repositories (id),
@@ -71,8 +74,10 @@ CREATE INDEX manifests_by_sha512 ON manifests (repository, sha512) WHERE sha512 
 CREATE INDEX manifests_by_subject ON manifests (repository, subject, sha256) WHERE subject IS NOT NULL;
 CREATE INDEX manifests_by_subject_and_type ON manifests (repository, subject, artifact_type, sha256)
     WHERE subject IS NOT NULL;
--- Which repositories are plugins.
-CREATE INDEX manifests_of_plugins ON manifests (repository) WHERE artifact_type = 'application/vnd.quire.plugin.v1';
+-- Which repositories are plugins, and of what kinds manifests are.
+CREATE INDEX manifests_by_type ON manifests (repository, artifact_type) WHERE artifact_type IS NOT NULL;
+-- The same as of blobs.
+ALTER TABLE manifests ALTER COLUMN sha256 SET (n_distinct = -0.001), ALTER COLUMN sha512 SET (n_distinct = -0.001);
 
 -- What a manifest needs: blobs and manifests of the same repository, by their SHA-256.
 CREATE TABLE manifest_references (

@@ -10,13 +10,14 @@ use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Mutex, OnceLock, PoisonError};
 
-/// Starts a cluster in the folder `$1` with the programs in `$2` on the port `$3` and the options `$4`, says `ready`, and stops it when
-/// standard input ends: when the process that started it is gone, however it went.
+/// Starts a cluster in the folder `$1` with the programs in `$2` on the port `$3` and the options `$4`, says `ready`,
+/// and stops it when standard input ends: when the process that started it is gone, however it went. The options are
+/// one line, as `pg_ctl` hands them to a shell.
 const KEEPER: &str = r#"
 trap '' INT TERM HUP
 as_user() { if [ "$(id -u)" = 0 ]; then runuser -u postgres -- "$@"; else "$@"; fi; }
 if [ "$(id -u)" = 0 ]; then chown postgres "$1"; fi
-options="-F -p $3 -c listen_addresses=127.0.0.1 -c unix_socket_directories=$1 -c max_connections=500
+options="-F -p $3 -c listen_addresses=127.0.0.1 -c unix_socket_directories=$1 -c max_connections=500 \
     -c full_page_writes=off -c log_min_messages=fatal $4"
 as_user "$2/initdb" -D "$1/data" -U postgres --auth=trust --no-sync -E UTF8 --locale=C >"$1.log" 2>&1 \
     && as_user "$2/pg_ctl" -D "$1/data" -w -t 60 -l "$1/log" -o "$options" start >>"$1.log" 2>&1 && echo ready

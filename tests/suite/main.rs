@@ -42,6 +42,8 @@ mod mint;
 mod openapi;
 mod organisations;
 mod pack;
+#[cfg(feature = "postgres")]
+mod plans;
 mod plugin_catalog;
 mod plugin_commands;
 mod plugin_files;

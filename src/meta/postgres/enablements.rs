@@ -9,7 +9,7 @@ use super::db::{Db, Parameters};
 use super::failure::{Failure, Result};
 use super::locks::{Lock, Mode};
 use super::organisations;
-use super::plugin_versions::{self, record};
+use super::plugin_versions::{self, columns, record};
 use super::rows::{now, text, time, unsigned};
 use super::transaction::Work;
 use crate::access::{Actor, SYSTEM_CATALOG};
@@ -68,31 +68,32 @@ pub(super) async fn find_enabled(
 }
 
 /// What [`record`] reads but for the config document, then the place among the choices and the document's length.
-const WITHOUT_DOCUMENT: &str =
-    "v.id, r.name, v.version, v.manifest, k.sha256 AS package, k.size, '' AS metadata, v.enabled,
-     p.listed AND p.shown = v.id AS is_latest, v.yanked, v.deprecated, v.successor, v.created_at,
-     (SELECT b.reason FROM blocked_digests AS d JOIN blocks AS b ON b.sha256 = d.cause
-      WHERE d.sha256 = v.manifest LIMIT 1) AS blocked,
-     chosen.place, octet_length(v.metadata)::bigint";
+/// Each choice is looked up by itself, as PostgreSQL does not know how few they are.
+macro_rules! led_to {
+    ($version:literal) => {
+        concat!(
+            "SELECT now.* FROM unnest($1::text[], $2::bytea[], $3::text[]) WITH ORDINALITY
+                 AS chosen (name, precedence, channel, place) CROSS JOIN LATERAL
+                 (SELECT ",
+            columns!("r.name", "''", "p.listed AND p.shown = v.id"),
+            ", chosen.place, octet_length(v.metadata)::bigint
+                  FROM repositories AS r JOIN plugins AS p ON p.repository = r.id ",
+            $version,
+            " AND v.deleted_at IS NULL JOIN packages AS k ON k.id = v.package
+                  WHERE r.name = chosen.name OFFSET 0) AS now"
+        )
+    };
+}
 
 /// The statement that reads what many choices lead to.
-pub(super) fn all_led_to() -> String {
-    let chosen = "unnest($1::text[], $2::bytea[], $3::text[]) WITH ORDINALITY
-         AS chosen (name, precedence, channel, place) JOIN repositories AS r ON r.name = chosen.name
-         JOIN plugins AS p ON p.repository = r.id";
-    format!(
-        "SELECT {WITHOUT_DOCUMENT} FROM {chosen}
-         JOIN plugin_versions AS v ON v.repository = r.id AND v.precedence = chosen.precedence
-             AND v.deleted_at IS NULL
-         JOIN packages AS k ON k.id = v.package
-         UNION ALL
-         SELECT {WITHOUT_DOCUMENT} FROM {chosen}
-         JOIN tags AS t ON t.repository = r.id AND t.tag = chosen.channel
-         JOIN plugin_versions AS v ON v.repository = r.id AND v.manifest = t.manifest
-             AND v.deleted_at IS NULL
-         JOIN packages AS k ON k.id = v.package"
+pub(super) const ALL_LED_TO: &str = concat!(
+    led_to!("JOIN plugin_versions AS v ON v.repository = r.id AND v.precedence = chosen.precedence"),
+    " UNION ALL ",
+    led_to!(
+        "JOIN tags AS t ON t.repository = r.id AND t.tag = chosen.channel
+         JOIN plugin_versions AS v ON v.repository = r.id AND v.manifest = t.manifest"
     )
-}
+);
 
 pub(super) const DOCUMENTS: &str = "SELECT id, metadata FROM plugin_versions WHERE id = ANY ($1)";
 
@@ -137,7 +138,7 @@ async fn records(db: &Db, all: &[Enabled]) -> Result<Vec<(usize, PluginRecord, u
         })
         .collect();
     let mut records = Vec::with_capacity(all.len());
-    for row in db.rows(&all_led_to(), &[&plugins, &precedences, &channels]).await? {
+    for row in db.rows(ALL_LED_TO, &[&plugins, &precedences, &channels]).await? {
         let place = usize::try_from(row.try_get::<_, i64>(14)? - 1).ok().filter(|place| *place < all.len());
         let bytes = usize::try_from(unsigned(&row, 15)?).unwrap_or(usize::MAX);
         records.push((place.ok_or(Failure::Damaged("a place"))?, record(&row)?, bytes));

@@ -257,7 +257,9 @@ async fn added(db: &Db, new: &NewManifest) -> Result<u64> {
 
 /// Whether some repository of the catalog has the manifest already, so that it counts no more.
 async fn is_counted(db: &Db, catalog: &str, sha256: &Sha256) -> Result<bool> {
-    let sql = "SELECT 1 FROM manifests WHERE sha256 = $1 AND catalog = $2 LIMIT 1";
+    // A range of one, as an order keeps PostgreSQL on the index; see `held_in_scope`.
+    let sql = "SELECT 1 FROM manifests WHERE sha256 = $1 AND catalog >= $2 AND catalog <= $2
+         ORDER BY catalog LIMIT 1";
     db.exists(sql, &[sha256, &catalog]).await
 }
 
@@ -391,6 +393,27 @@ pub(super) async fn delete(
     Ok(true)
 }
 
+/// In the order of the index. The bytes before a row are known before any annotation is sent.
+macro_rules! referrers {
+    ($filter:literal) => {
+        concat!(
+            "SELECT * FROM
+                 (SELECT found.*, sum(octet_length(annotations) + coalesce(octet_length(artifact_type), 0))
+                      OVER (ORDER BY sha256 ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING) AS bytes_before
+                  FROM repositories AS r CROSS JOIN LATERAL
+                      (SELECT m.sha256, m.sha512, m.size, m.media_type, m.artifact_type, m.annotations
+                       FROM manifests AS m
+                       WHERE m.repository = r.id AND m.subject = $2 AND m.sha256 > $3 AND ",
+            $filter,
+            " ORDER BY m.sha256 LIMIT $5) AS found
+                  WHERE r.name = $1) AS measured
+             WHERE coalesce(bytes_before, 0) <= $6 ORDER BY sha256"
+        )
+    };
+}
+pub(super) const REFERRERS: &str = referrers!("$4::text IS NULL");
+pub(super) const REFERRERS_OF_TYPE: &str = referrers!("m.artifact_type = $4");
+
 pub(super) async fn referrers(
     db: &Db,
     repository: &RepositoryName,
@@ -399,24 +422,13 @@ pub(super) async fn referrers(
     after: Option<Sha256>,
 ) -> Result<Page<Referrer>> {
     let after = after.map_or(Vec::new(), |sha256| sha256.0.to_vec());
-    let filter = match artifact_type {
-        Some(_) => "m.artifact_type = $4",
-        None => "$4::text IS NULL",
+    let statement = match artifact_type {
+        Some(_) => REFERRERS_OF_TYPE,
+        None => REFERRERS,
     };
-    // The bytes before a row are known before any annotation is sent.
-    let sql = format!(
-        "SELECT found.sha256, found.sha512, found.size, found.media_type, found.artifact_type, found.annotations
-         FROM (SELECT m.sha256, m.sha512, m.size, m.media_type, m.artifact_type, m.annotations,
-                   sum(octet_length(m.annotations) + coalesce(octet_length(m.artifact_type), 0))
-                       OVER (ORDER BY m.sha256 ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING) AS before
-               FROM (SELECT m.* FROM repositories AS r JOIN manifests AS m ON m.repository = r.id
-                     WHERE r.name = $1 AND m.subject = $2 AND m.sha256 > $3 AND {filter}
-                     ORDER BY m.sha256 LIMIT $5) AS m) AS found
-         WHERE coalesce(found.before, 0) <= $6 ORDER BY found.sha256"
-    );
     let rows = db
         .rows(
-            &sql,
+            statement,
             &[
                 repository,
                 &subject.to_string(),

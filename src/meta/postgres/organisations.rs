@@ -61,11 +61,18 @@ pub(super) async fn list(
     after: &str,
     limit: usize,
 ) -> Result<Page<Organisation>> {
-    let sql = format!(
-        "{SELECT} AND c.id > $1 AND c.id <> $2 AND ($3::text[] IS NULL OR c.id = ANY ($3)) ORDER BY c.id LIMIT $4"
-    );
-    let most = most(limit.saturating_add(1));
-    let rows = db.rows(&sql, &[&before_nul(after), &SYSTEM_CATALOG, &among.map(texts), &most]).await?;
+    let (after, most) = (before_nul(after), most(limit.saturating_add(1)));
+    let rows = match among {
+        None => {
+            let sql = format!("{SELECT} AND c.id > $1 AND c.id <> $2 ORDER BY c.id LIMIT $3");
+            db.rows(&sql, &[&after, &SYSTEM_CATALOG, &most]).await?
+        }
+        Some(among) => {
+            let sql =
+                format!("{SELECT} AND c.id > $1 AND c.id <> $2 AND c.id = ANY ($4) ORDER BY c.id LIMIT $3");
+            db.rows(&sql, &[&after, &SYSTEM_CATALOG, &most, &texts(among)]).await?
+        }
+    };
     Ok(page(rows.iter().map(organisation).collect::<Result<_>>()?, limit))
 }
 
@@ -225,8 +232,8 @@ pub(super) async fn delete(work: &mut Work, id: &str, actor: &Actor) -> Result<D
         return Ok(DeleteOrganisation::NotEmpty);
     }
     // No repository of this name comes again, so nothing has to be remembered of its versions.
-    let tombstones =
-        "DELETE FROM tombstones USING repositories AS r WHERE r.id = repository AND r.catalog = $1";
+    let tombstones = "DELETE FROM tombstones
+         WHERE repository = ANY (ARRAY (SELECT id FROM repositories WHERE catalog = $1))";
     work.execute(tombstones, &[&id]).await?;
     plugin_versions::forget_catalog(work, id).await?;
     for emptied in [

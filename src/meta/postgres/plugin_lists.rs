@@ -4,7 +4,7 @@ use tokio_postgres::types::ToSql;
 
 use super::db::Db;
 use super::failure::Result;
-use super::plugin_versions::{COLUMNS, USABLE, page_of, record, within_bytes};
+use super::plugin_versions::{USABLE, columns, page_of, record, within_bytes};
 use super::rows::{before_nul, most, text, texts, unsigned};
 use super::scopes::pattern;
 use crate::access::{CatalogScope, SYSTEM_CATALOG};
@@ -48,9 +48,14 @@ impl<'a> Asked<'a> {
         )
     }
 
-    /// What a query asks of a plugin `p`, but for its catalog.
+    /// What a query asks of a plugin `p`, but for its catalog. What is not asked for stands not here either: PostgreSQL
+    /// would think that few rows are found, and read them all.
     fn conditions(&mut self, query: &'a PluginQuery) -> String {
         let mut conditions = String::new();
+        if query.scopes.iter().any(|scope| scope.only.is_some()) {
+            let matched = " AND (scope.pattern IS NULL OR p.catalog || '/' || p.pid ~ scope.pattern)";
+            conditions.push_str(matched);
+        }
         if !query.with_disabled && query.channel.is_none() {
             conditions.push_str(" AND p.listed");
         }
@@ -84,6 +89,15 @@ fn first_id(query: &PluginQuery, scope: &CatalogScope) -> String {
     }
 }
 
+/// What is told of the plugins of a page, with `page` their keys. Each is looked up by itself: PostgreSQL would rather
+/// read tables as a whole, as it does not know how few are asked for.
+const OF_PAGE: &str = concat!(
+    "SELECT ",
+    columns!("page.catalog || '/' || page.pid", "v.metadata", "page.listed AND page.shown = v.id"),
+    ", page.pid, page.of_system, page.catalog
+     FROM plugin_versions AS v JOIN packages AS k ON k.id = v.package WHERE v.id = page.version OFFSET 0"
+);
+
 /// What reads a page of plugins, each catalog in order from its own place in the index.
 pub(super) fn statement(query: &PluginQuery) -> Asked<'_> {
     let mut asked = Asked::new();
@@ -96,37 +110,41 @@ pub(super) fn statement(query: &PluginQuery) -> Asked<'_> {
             let value = asked.bind(text(value));
             let from = format!(
                 "(SELECT o.catalog, o.pid FROM plugin_facets AS o WHERE o.kind = '{kind}' AND o.value = {value}) AS o
-                 JOIN plugins AS p ON p.catalog = o.catalog AND p.pid = o.pid"
+                 CROSS JOIN LATERAL
+                 (SELECT * FROM plugins WHERE catalog = o.catalog AND pid = o.pid OFFSET 0) AS p"
             );
             (from, "o")
         }
         None => ("plugins AS p".to_owned(), "p"),
     };
-    match &query.channel {
-        Some(channel) => {
-            let channel = asked.bind(channel);
-            from.push_str(&format!(
-                " JOIN tags AS t ON t.repository = p.repository AND t.tag = {channel}
-                 JOIN plugin_versions AS v ON v.repository = t.repository AND v.manifest = t.manifest {USABLE}"
-            ));
-        }
-        None => from.push_str(" JOIN plugin_versions AS v ON v.id = p.shown"),
+    let mut version = "p.shown";
+    if let Some(channel) = &query.channel {
+        let channel = asked.bind(channel);
+        version = "v.id";
+        from.push_str(&format!(
+            " CROSS JOIN LATERAL
+             (SELECT v.id FROM tags AS t JOIN plugin_versions AS v
+                  ON v.repository = t.repository AND v.manifest = t.manifest {USABLE}
+              WHERE t.repository = p.repository AND t.tag = {channel} OFFSET 0) AS v"
+        ));
     }
     let conditions = asked.conditions(query);
     let limit = asked.bind(most(query.limit.saturating_add(1)));
     let in_catalog = format!(
-        "SELECT {COLUMNS}, p.pid, p.catalog = '{SYSTEM_CATALOG}' AS of_system, p.catalog
-         FROM {from} JOIN packages AS k ON k.id = v.package JOIN repositories AS r ON r.id = v.repository
+        "SELECT p.pid, p.catalog = '{SYSTEM_CATALOG}' AS of_system, p.catalog, p.listed, p.shown,
+             {version} AS version
+         FROM {from}
          WHERE {ids}.catalog = scope.catalog AND {ids}.pid >= scope.first_id
-             AND (scope.pattern IS NULL OR r.name ~ scope.pattern) {conditions}
+             {conditions}
          ORDER BY {ids}.pid LIMIT {limit}"
     );
-    let merged = format!(
+    let page = format!(
         "SELECT found.* FROM {scopes} CROSS JOIN LATERAL ({in_catalog}) AS found
          ORDER BY found.pid, found.of_system, found.catalog LIMIT {limit}"
     );
+    let told = format!("SELECT told.* FROM ({page}) AS page CROSS JOIN LATERAL ({OF_PAGE}) AS told");
     let bytes = asked.bind(most(PAGE_BYTES));
-    asked.text = within_bytes(&merged, "pid, of_system, catalog", &bytes);
+    asked.text = within_bytes(&told, "pid, of_system, catalog", &bytes);
     asked
 }
 
@@ -153,8 +171,7 @@ pub(super) fn counting(query: &PluginQuery) -> Asked<'_> {
     asked.text = format!(
         "WITH found AS MATERIALIZED (
              SELECT p.catalog, p.pid FROM {scopes} JOIN plugins AS p ON p.catalog = scope.catalog
-             WHERE p.pid >= scope.first_id
-                 AND (scope.pattern IS NULL OR p.catalog || '/' || p.pid ~ scope.pattern) {conditions})
+             WHERE p.pid >= scope.first_id {conditions})
          SELECT 'catalog', catalog, count(*) FROM found GROUP BY catalog
          UNION ALL SELECT f.kind, f.value, count(*)
              FROM found JOIN plugin_facets AS f ON f.catalog = found.catalog AND f.pid = found.pid

@@ -20,15 +20,28 @@ use crate::meta::{
 use crate::name::{RepositoryName, Tag};
 use crate::version::{Version, is_version};
 
-/// What [`record`] reads, with `v` the version, `k` its package, `r` its repository and `p` its plugin.
-pub(super) const COLUMNS: &str =
-    "v.id, r.name, v.version, v.manifest, k.sha256 AS package, k.size, v.metadata, v.enabled,
-     p.listed AND p.shown = v.id AS is_latest, v.yanked, v.deprecated, v.successor, v.created_at,
-     (SELECT b.reason FROM blocked_digests AS d JOIN blocks AS b ON b.sha256 = d.cause
-      WHERE d.sha256 = v.manifest LIMIT 1) AS blocked";
+/// What [`record`] reads, with `v` the version and `k` its package, and the document and the plugin as given.
+macro_rules! columns {
+    ($name:literal, $metadata:literal, $is_latest:literal) => {
+        concat!(
+            "v.id, ",
+            $name,
+            " AS name, v.version, v.manifest, k.sha256 AS package, k.size, ",
+            $metadata,
+            " AS metadata, v.enabled, ",
+            $is_latest,
+            " AS is_latest, v.yanked, v.deprecated, v.successor, v.created_at,
+             (SELECT b.reason FROM blocked_digests AS d JOIN blocks AS b ON b.sha256 = d.cause
+              WHERE d.sha256 = v.manifest LIMIT 1) AS blocked"
+        )
+    };
+}
+pub(super) use columns;
+
+/// The same, with `r` the repository and `p` the plugin of it.
+const COLUMNS: &str = columns!("r.name", "v.metadata", "p.listed AND p.shown = v.id");
 /// Where they come from, once `v` is there.
-pub(super) const JOINS: &str =
-    "JOIN packages AS k ON k.id = v.package JOIN repositories AS r ON r.id = v.repository
+const JOINS: &str = "JOIN packages AS k ON k.id = v.package JOIN repositories AS r ON r.id = v.repository
      JOIN plugins AS p ON p.repository = v.repository AND v.deleted_at IS NULL";
 
 pub(super) const SHOWN: &str = "WHERE r.name = $1 AND v.id = p.shown";
@@ -43,11 +56,14 @@ pub(super) fn select(condition: &str) -> String {
     format!("SELECT {COLUMNS} FROM plugin_versions AS v {JOINS} {condition}")
 }
 
-/// The statement that reads the versions of a plugin below one, highest first.
+/// The statement that reads the versions of a plugin below one, highest first, in the order of the index.
 pub(super) fn page() -> String {
     let versions = format!(
-        "SELECT {COLUMNS}, v.precedence FROM plugin_versions AS v {JOINS}
-         WHERE r.name = $1 AND v.precedence < $2 ORDER BY v.precedence DESC LIMIT $3"
+        "SELECT found.* FROM repositories AS r JOIN plugins AS p ON p.repository = r.id CROSS JOIN LATERAL
+             (SELECT {COLUMNS}, v.precedence FROM plugin_versions AS v JOIN packages AS k ON k.id = v.package
+              WHERE v.repository = r.id AND v.deleted_at IS NULL AND v.precedence < $2
+              ORDER BY v.precedence DESC LIMIT $3) AS found
+         WHERE r.name = $1"
     );
     within_bytes(&versions, "precedence DESC", "$4")
 }
@@ -245,8 +261,8 @@ async fn withdraw(work: &Work, which: &str, repository: i64, one: &(dyn ToSql + 
 pub(super) async fn forget_catalog(work: &Work, catalog: &str) -> Result<()> {
     let rows = work
         .rows(
-            "DELETE FROM plugin_versions AS v USING repositories AS r
-             WHERE r.id = v.repository AND r.catalog = $1 RETURNING v.package",
+            "DELETE FROM plugin_versions
+             WHERE repository = ANY (ARRAY (SELECT id FROM repositories WHERE catalog = $1)) RETURNING package",
             &[&catalog],
         )
         .await?;

@@ -57,9 +57,9 @@ pub(super) async fn forget_if_empty(work: &mut Work, repository: &RepositoryName
     let forgotten = work
         .execute(
             "DELETE FROM repositories WHERE id = $1
-             AND NOT EXISTS (SELECT 1 FROM blob_links WHERE repository = $1)
-             AND NOT EXISTS (SELECT 1 FROM manifests WHERE repository = $1)
-             AND NOT EXISTS (SELECT 1 FROM tombstones WHERE repository = $1)",
+             AND (SELECT 1 FROM blob_links WHERE repository = $1 ORDER BY sha256 LIMIT 1) IS NULL
+             AND (SELECT 1 FROM manifests WHERE repository = $1 ORDER BY sha256 LIMIT 1) IS NULL
+             AND (SELECT 1 FROM tombstones WHERE repository = $1 ORDER BY tag LIMIT 1) IS NULL",
             &[&id],
         )
         .await?;
@@ -68,6 +68,10 @@ pub(super) async fn forget_if_empty(work: &mut Work, repository: &RepositoryName
     }
     Ok(())
 }
+
+// Some digests are in every repository, that of `{}` for one. Where many rows match, PostgreSQL likes to read a table
+// from its beginning until it meets one; an order that only the index has keeps it from that. A catalog is a range of
+// one for the same reason: rows that are all of one catalog would need no order.
 
 /// The row of a repository that has a digest, as `SELECT r.name` and some columns of what it has as `held`.
 macro_rules! held_anywhere {
@@ -79,7 +83,7 @@ macro_rules! held_anywhere {
             $table,
             " AS held JOIN repositories AS r ON r.id = held.repository WHERE held.",
             $digest,
-            " = $1 LIMIT 1)"
+            " = $1 ORDER BY held.catalog LIMIT 1)"
         )
     };
 }
@@ -89,28 +93,31 @@ pub(super) use held_anywhere;
 macro_rules! held_in_scope {
     ($columns:literal, $table:literal, $digest:literal) => {
         concat!(
-            "(SELECT r.name, ",
+            "(SELECT found.* FROM unnest($2::text[]) AS whole (catalog) CROSS JOIN LATERAL
+                 (SELECT r.name, ",
             $columns,
             " FROM ",
             $table,
             " AS held JOIN repositories AS r ON r.id = held.repository WHERE held.",
             $digest,
-            " = $1 AND held.catalog = ANY ($2) LIMIT 1)
+            " = $1 AND held.catalog >= whole.catalog AND held.catalog <= whole.catalog
+                  ORDER BY held.catalog LIMIT 1) AS found LIMIT 1)
              UNION ALL (SELECT r.name, ",
             $columns,
-            " FROM repositories AS r JOIN ",
+            " FROM repositories AS r CROSS JOIN LATERAL (SELECT * FROM ",
             $table,
-            " AS held ON held.repository = r.id WHERE held.",
+            " AS held WHERE held.repository = r.id AND held.",
             $digest,
-            " = $1 AND r.name = ANY ($3) LIMIT 1)
-             UNION ALL (SELECT r.name, ",
+            " = $1 OFFSET 0) AS held WHERE r.name = ANY ($3) LIMIT 1)
+             UNION ALL (SELECT found.* FROM unnest($4::text[], $5::text[]) AS g (catalog, pattern)
+                 CROSS JOIN LATERAL (SELECT r.name, ",
             $columns,
-            " FROM unnest($4::text[], $5::text[]) AS g (catalog, pattern) JOIN ",
+            " FROM ",
             $table,
-            " AS held ON held.catalog = g.catalog JOIN repositories AS r ON r.id = held.repository
-              WHERE held.",
+            " AS held JOIN repositories AS r ON r.id = held.repository WHERE held.",
             $digest,
-            " = $1 AND r.name ~ g.pattern LIMIT 1)"
+            " = $1 AND held.catalog >= g.catalog AND held.catalog <= g.catalog AND r.name ~ g.pattern
+                  ORDER BY held.catalog LIMIT 1) AS found LIMIT 1)"
         )
     };
 }

@@ -67,13 +67,17 @@ struct Stands {
     buried: Option<Tombstone>,
 }
 
-/// One row for each tag. The artifact type is written out, as the index is one of these manifests alone.
+/// Whether a repository has a manifest of a plugin. A range of one and an order keep PostgreSQL on the index: where it
+/// knows of many such rows, it would read the table until it meets one.
+const HAS_PLUGINS: &str = "(SELECT 1 FROM manifests WHERE repository = $1 AND artifact_type >= $2
+     AND artifact_type <= $2 ORDER BY artifact_type LIMIT 1) IS NOT NULL";
+
+/// One row for each tag.
 pub(super) fn standing_statement() -> String {
     format!(
         "SELECT m.sha256, m.sha512, m.size, m.media_type, wanted.tag, b.manifest, b.version,
-             EXISTS (SELECT 1 FROM plugin_versions WHERE repository = $1),
-             EXISTS (SELECT 1 FROM manifests WHERE repository = $1 AND artifact_type = '{PLUGIN_ARTIFACT_TYPE}')
-         FROM unnest($2::text[]) AS wanted (tag)
+             EXISTS (SELECT 1 FROM plugin_versions WHERE repository = $1), {HAS_PLUGINS}
+         FROM unnest($3::text[]) AS wanted (tag)
          LEFT JOIN tags AS t ON t.repository = $1 AND t.tag = wanted.tag
          LEFT JOIN manifests AS m ON m.repository = $1 AND m.sha256 = t.manifest
          LEFT JOIN tombstones AS b ON b.repository = $1 AND b.tag = wanted.tag"
@@ -85,7 +89,7 @@ impl Standing {
     pub(super) async fn of(db: &Db, id: Option<i64>, tags: &[&Tag]) -> Result<Self> {
         let mut standing = Self::default();
         let Some(id) = id.filter(|_| !tags.is_empty()) else { return Ok(standing) };
-        for row in db.rows(&standing_statement(), &[&id, &tags]).await? {
+        for row in db.rows(&standing_statement(), &[&id, &PLUGIN_ARTIFACT_TYPE, &tags]).await? {
             let now = match row.try_get::<_, Option<Sha256>>(0)? {
                 Some(_) => Some(rows::manifest(&row)?),
                 None => None,
@@ -153,11 +157,8 @@ async fn is_plugin_version(db: &Db, repository: i64, tag: &Tag) -> Result<bool> 
     if !is_version(tag) {
         return Ok(false);
     }
-    // The type is written out, as the index is one of these manifests alone.
-    let sql = format!(
-        "SELECT 1 FROM manifests WHERE repository = $1 AND artifact_type = '{PLUGIN_ARTIFACT_TYPE}' LIMIT 1"
-    );
-    db.exists(&sql, &[&repository]).await
+    let row = db.row(&format!("SELECT {HAS_PLUGINS}"), &[&repository, &PLUGIN_ARTIFACT_TYPE]).await?;
+    row.map_or(Ok(false), |row| Ok(row.try_get(0)?))
 }
 
 pub(super) const SET: &str = "INSERT INTO tags AS t (repository, tag, manifest, updated_at)
