@@ -4,6 +4,8 @@
 mod harness;
 
 mod access_laws;
+#[cfg(any(feature = "interop", feature = "postgres"))]
+mod among_writers;
 mod archive_corpus;
 mod archives;
 mod attacks;

@@ -2,17 +2,10 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
 
 use quire::access::Actor;
+use quire::meta::MetaStore;
 use quire::meta::sqlite::{SqliteCounters, SqliteMeta};
-use quire::meta::{MetaStore, NewManifest, PutManifest, WriteOrganisation};
-use quire::name::RepositoryName;
-use tokio::task::JoinSet;
-
-use crate::meta_laws::{blob, digests, manifest, tag};
-use crate::plugin_laws::{package, publishing};
 
 #[cfg(feature = "postgres")]
 use crate::harness::postgres::{Database, cluster};
@@ -58,6 +51,16 @@ impl Fixture {
         Arc::new(connected(&url).listening(Database::new(&settings).unwrap()))
     }
 
+    /// The same store as another node has it, where there can be one.
+    #[cfg(any(feature = "interop", feature = "postgres"))]
+    pub async fn on_another_node(&self) -> Arc<dyn MetaStore> {
+        match &*self.place {
+            Place::Folder(_) => Arc::clone(&self.store),
+            #[cfg(feature = "postgres")]
+            Place::Database(_) => self.again().await,
+        }
+    }
+
     /// The database file of SQLite.
     pub fn sqlite_file(&self) -> PathBuf {
         match &*self.place {
@@ -96,108 +99,6 @@ pub fn connected(url: &str) -> quire::meta::postgres::PgMeta {
     PgMeta::new(pool, PgCounters::noop())
 }
 
-/// Runs a law while sixteen others write to the same store, each in an organisation of its own. On PostgreSQL they
-/// are on another node.
-pub async fn among_sixteen_writers(fixture: Fixture, law: impl AsyncFnOnce(Fixture)) {
-    let store = match &*fixture.place {
-        Place::Folder(_) => Arc::clone(&fixture.store),
-        #[cfg(feature = "postgres")]
-        Place::Database(_) => fixture.again().await,
-    };
-    for number in 0..16 {
-        Writer::organisation(&*store, number).await;
-    }
-    let ended = Arc::new(AtomicBool::new(false));
-    let mut writers = JoinSet::new();
-    for number in 0..16 {
-        let (store, ended) = (Arc::clone(&store), Arc::clone(&ended));
-        writers.spawn(async move {
-            let mut writer = Writer { store, number, rounds: 0 };
-            while !ended.load(Ordering::Relaxed) || writer.rounds < 2 {
-                writer.write().await;
-                // A store has more to do than this.
-                tokio::time::sleep(Duration::from_millis(25)).await;
-            }
-            writer.agrees().await;
-        });
-    }
-    law(fixture.clone()).await;
-    ended.store(true, Ordering::Relaxed);
-    // What one of them found wrong is told here.
-    while let Some(writer) = writers.join_next().await {
-        writer.unwrap();
-    }
-}
-
-/// One of the sixteen. It changes nothing that a law counts over all of the store: neither the access version nor
-/// upload sessions.
-struct Writer {
-    store: Arc<dyn MetaStore>,
-    number: u32,
-    rounds: u32,
-}
-
-impl Writer {
-    async fn organisation(store: &dyn MetaStore, number: u32) {
-        let id = format!("y{number}");
-        let made = store.create_organisation(&id, &id, None, &Self::actor()).await.unwrap();
-        assert!(matches!(made, WriteOrganisation::Written(_)));
-    }
-
-    fn actor() -> Actor {
-        Actor::internal("one of sixteen")
-    }
-
-    fn name(&self, of: &str) -> String {
-        format!("y{}/{of}", self.number)
-    }
-
-    /// Pushes a blob and a manifest, moves a tag and makes another, publishes a plugin, and takes back what it wrote in
-    /// the round before.
-    async fn write(&mut self) {
-        let (store, by) = (&*self.store, Self::actor());
-        let (name, plugin) = (self.name("images/app"), self.name("com.acme.tool"));
-        let repository: RepositoryName = name.parse().unwrap();
-        // No law has digests of these numbers.
-        let seed = 1_000_000_000 + self.number * 1_000_000 + self.rounds * 2;
-        store.link_blob(&repository, blob(seed), None, &by).await.unwrap().unwrap();
-        let new = manifest(&name, seed + 1, &[seed], &["moves", &format!("t{}", self.rounds)]);
-        let new = NewManifest { actor: by.clone(), ..new };
-        assert_eq!(store.put_manifest(new).await.unwrap(), PutManifest::Stored);
-        let moved = store.tag(&repository, &tag("moves")).await.unwrap().unwrap();
-        assert_eq!(moved.digests, digests(seed + 1), "what was written is read");
-        let of = format!("1.{}", self.rounds);
-        let new = publishing(&plugin, &package("com.acme.tool", &of, &name), "", &["stable"]);
-        let new = NewManifest { actor: by.clone(), ..new };
-        assert_eq!(store.put_manifest(new).await.unwrap(), PutManifest::Stored);
-        if self.rounds > 0 {
-            let (blob, manifest) = (digests(seed - 2).sha256.into(), digests(seed - 1).sha256.into());
-            assert!(store.delete_manifest(&repository, &manifest, &by).await.unwrap());
-            assert!(store.unlink_blob(&repository, &blob, &by).await.unwrap());
-            let before = tag(&format!("1.{}", self.rounds - 1));
-            assert!(store.delete_tag(&plugin.parse().unwrap(), &before, &by).await.unwrap());
-        }
-        self.rounds += 1;
-    }
-
-    /// What is there is what was written, and the log of it has no gap.
-    async fn agrees(&self) {
-        let catalog = format!("y{}", self.number);
-        let tags =
-            self.store.tags(&self.name("images/app").parse().unwrap(), None, 9).await.unwrap().unwrap();
-        assert_eq!(tags.items, [tag("moves"), tag(&format!("t{}", self.rounds - 1))]);
-        let events = self.store.events(&catalog, 0, 1_000_000).await.unwrap();
-        let numbers = events.iter().map(|event| event.sequence);
-        assert!(numbers.eq(1..=events.len() as u64), "{catalog}");
-        let usage = self.store.organisation(&catalog).await.unwrap().unwrap().usage;
-        assert_eq!(usage.repositories, 2);
-        let seed = 1_000_000_000 + self.number * 1_000_000 + (self.rounds - 1) * 2;
-        // A blob has as many bytes as its number says, a manifest 100, a package 1000.
-        let expected = u64::from(seed) + 100 + u64::from(self.rounds) * 1100;
-        assert_eq!(usage.bytes, expected, "{catalog} after {} rounds", self.rounds);
-    }
-}
-
 /// Stamps laws as one test each for every store, alone and among sixteen writers. Those that have writers of their own
 /// are `contended`.
 macro_rules! laws {
@@ -220,7 +121,7 @@ macro_rules! laws {
             $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
             async fn $law() {
                 let Some(fixture) = $crate::stores::$store().await else { return };
-                $crate::stores::among_sixteen_writers(fixture, super::$law).await;
+                $crate::among_writers::among_sixteen_writers(fixture, super::$law).await;
             })+
         }
     };

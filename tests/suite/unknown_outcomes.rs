@@ -19,15 +19,15 @@ use crate::harness::postgres::{cluster, crashing_cluster};
 use crate::meta_laws::{actor, blob, digests, manifest, pushed, repository, tag};
 use crate::stores::connected;
 
-/// Where the connection is cut, once.
+/// Where the connection is cut, once: seen from a commit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Cut {
     /// The server never gets the commit.
-    BeforeCommit,
+    Before,
     /// The server gets it, and nobody hears of it.
-    WithCommit,
+    With,
     /// The server has committed, and nobody hears of it.
-    AfterCommit,
+    After,
 }
 
 /// Stands between the store and PostgreSQL, and reads along.
@@ -82,16 +82,16 @@ async fn pass(client: TcpStream, server: TcpStream, plan: &Mutex<Option<Cut>>) -
         let cut = if is_commit { plan.lock().unwrap().take() } else { None };
         // What is answered to a commit that was cut off nobody gets.
         is_cut.store(cut.is_some(), Ordering::Relaxed);
-        if cut != Some(Cut::BeforeCommit) {
+        if cut != Some(Cut::Before) {
             to_server.write_all(&message).await.ok()?;
         }
         match cut {
             None => {}
-            Some(Cut::BeforeCommit | Cut::WithCommit) => {
+            Some(Cut::Before | Cut::With) => {
                 answers.abort();
                 return Some(());
             }
-            Some(Cut::AfterCommit) => return answers.await.ok()?,
+            Some(Cut::After) => return answers.await.ok()?,
         }
     }
 }
@@ -144,7 +144,7 @@ async fn p2_a_push_is_done_once_wherever_the_connection_is_cut() {
     let Some((proxy, store)) = proxied().await else { return };
     let mut events = 0;
     for round in 0..5 {
-        for (place, cut) in [Cut::BeforeCommit, Cut::WithCommit, Cut::AfterCommit].into_iter().enumerate() {
+        for (place, cut) in [Cut::Before, Cut::With, Cut::After].into_iter().enumerate() {
             let seed = round * 3 + u32::try_from(place).unwrap();
             proxy.cut(cut);
             let digest = pushed(&store, "a/b", seed, &["moves"]).await;
@@ -168,7 +168,7 @@ async fn p2_a_push_is_done_once_wherever_the_connection_is_cut() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_answer_is_that_of_the_first_transaction() {
     let Some((proxy, store)) = proxied().await else { return };
-    for cut in [Cut::BeforeCommit, Cut::WithCommit, Cut::AfterCommit] {
+    for cut in [Cut::Before, Cut::With, Cut::After] {
         let id = Uuid::now_v7();
         let checkpoint = Checkpoint { offset: 0, hash_state: vec![] };
         let upload =
@@ -192,7 +192,7 @@ async fn what_nobody_can_tell_is_not_available() {
     // Other connections of the pool would still lead to the server.
     let pushed_once = store.put_manifest(manifest("a/b", 1, &[], &["v1"])).await.unwrap();
     assert_eq!(pushed_once, PutManifest::Stored);
-    proxy.cut(Cut::AfterCommit);
+    proxy.cut(Cut::After);
     proxy.is_closed.store(true, Ordering::Relaxed);
     let asked = Instant::now();
     let outcome = store.put_manifest(manifest("a/b", 2, &[], &["v1"])).await;

@@ -65,11 +65,13 @@ pub(super) async fn tagged(db: &Db, id: i64, digests: &[Digest]) -> Result<Vec<O
     rows.iter().map(tagged).collect()
 }
 
+/// Digests of one algorithm in their places.
+type Column<'a> = Vec<Option<&'a [u8]>>;
+
 /// Digests in a column for each algorithm.
-fn columns(digests: &[Digest]) -> (Vec<Option<Vec<u8>>>, Vec<Option<Vec<u8>>>) {
+fn columns(digests: &[Digest]) -> (Column<'_>, Column<'_>) {
     let of = |wanted: fn(&Digest) -> bool| {
-        let bytes = move |digest: &Digest| wanted(digest).then(|| digest.as_bytes().to_vec());
-        digests.iter().map(bytes).collect::<Vec<_>>()
+        digests.iter().map(|digest| wanted(digest).then(|| digest.as_bytes())).collect::<Column<'_>>()
     };
     (of(|digest| matches!(digest, Digest::Sha256(_))), of(|digest| matches!(digest, Digest::Sha512(_))))
 }
