@@ -191,7 +191,7 @@ pub const SETTINGS: &[Setting] = &[
     setting(
         "sync_fetches",
         "NUMBER",
-        Some("4"),
+        Some("8"),
         "How many blobs a starting server fetches from S3 at the same time; 0: none before they are asked for.",
     ),
     setting(
@@ -757,6 +757,10 @@ mod tests {
             ("QUIRE_CALLER_RATE", "0"),
             ("QUIRE_S3_ENDPOINT", "minio:9000"),
             ("QUIRE_S3_MODE", "on"),
+            ("QUIRE_S3_REDIRECT", "always"),
+            ("QUIRE_NEAR_MAX_BYTES", "10G"),
+            ("QUIRE_SYNC_FETCHES", "-1"),
+            ("QUIRE_READY", "soon"),
             ("QUIRE_S3_PREFIX", "/quire"),
             ("QUIRE_S3_PATH_STYLE", "yes"),
             ("QUIRE_S3_CHECKSUMS", "never"),

@@ -104,9 +104,26 @@ fn sync_folder(folder: &Path) -> io::Result<()> {
     File::open(folder)?.sync_all()
 }
 
-#[async_trait]
-impl BlobStore for LocalStore {
-    async fn put(&self, staged: &Staged) -> Result<(), BlobError> {
+/// Whether a change of a folder has to outlive a power loss when it is acknowledged.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Names {
+    Durable,
+    /// The blob is elsewhere, too: whichever state comes back is right.
+    Fleeting,
+}
+
+impl LocalStore {
+    /// Keeps a blob that is durable elsewhere. Its bytes are synced before they have their name, its name is not.
+    pub(super) async fn keep_copy(&self, staged: &Staged) -> io::Result<()> {
+        self.link(staged, Names::Fleeting).await
+    }
+
+    /// Gives up a blob that is durable elsewhere. `false`: it was not there.
+    pub(super) async fn drop_copy(&self, digest: &Sha256) -> io::Result<bool> {
+        self.unlink(digest, Names::Fleeting).await
+    }
+
+    async fn link(&self, staged: &Staged, names: Names) -> io::Result<()> {
         self.counters.puts.increment(1);
         let root = Arc::clone(&self.root);
         let digest = staged.digests().sha256;
@@ -128,9 +145,30 @@ impl BlobStore for LocalStore {
                 }
                 linked => linked?,
             }
-            sync_folder(&folder)
+            match names {
+                Names::Durable => sync_folder(&folder),
+                Names::Fleeting => Ok(()),
+            }
         });
-        Ok(put.await.map_err(io::Error::other)??)
+        put.await.map_err(io::Error::other)?
+    }
+
+    async fn unlink(&self, digest: &Sha256, names: Names) -> io::Result<bool> {
+        let folder = folder_of(&self.root, digest);
+        let path = folder.join(digest.hex());
+        let remove = spawn_blocking(move || match (there(fs::remove_file(path))?, names) {
+            (None, _) => Ok(false),
+            (Some(()), Names::Fleeting) => Ok(true),
+            (Some(()), Names::Durable) => sync_folder(&folder).map(|()| true),
+        });
+        remove.await.map_err(io::Error::other)?
+    }
+}
+
+#[async_trait]
+impl BlobStore for LocalStore {
+    async fn put(&self, staged: &Staged) -> Result<(), BlobError> {
+        Ok(self.link(staged, Names::Durable).await?)
     }
 
     async fn open(&self, digest: &Sha256) -> Result<Option<Blob>, BlobError> {
@@ -166,13 +204,7 @@ impl BlobStore for LocalStore {
     }
 
     async fn remove(&self, digest: &Sha256) -> Result<bool, BlobError> {
-        let folder = folder_of(&self.root, digest);
-        let path = folder.join(digest.hex());
-        let remove = spawn_blocking(move || match there(fs::remove_file(path))? {
-            None => Ok(false),
-            Some(()) => sync_folder(&folder).map(|()| true),
-        });
-        Ok(remove.await.map_err(io::Error::other)??)
+        Ok(self.unlink(digest, Names::Durable).await?)
     }
 }
 

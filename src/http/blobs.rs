@@ -24,13 +24,25 @@ pub async fn get(
 ) -> Result<Reply, ApiError> {
     let found = registry.blob(repository, digest).await?.ok_or(ApiError::BlobUnknown)?;
     let audience = Audience::of(registry.policy().is_public(repository));
-    let freshness = Freshness::ByDigest(audience);
-    if !registry.redirects() {
-        return deliver(conditions, &found, OCTETS, freshness, registry.content(&found)).await;
+    if registry.redirects() {
+        // Boxed: where nobody is sent away, a pull does not carry the room for it.
+        return Box::pin(get_here_or_there(registry, conditions, &found, audience)).await;
     }
-    let mut reply = match away(registry, conditions, &found, audience).await {
+    deliver(conditions, &found, OCTETS, Freshness::ByDigest(audience), registry.content(&found)).await
+}
+
+async fn get_here_or_there(
+    registry: &Registry,
+    conditions: &Conditions<'_>,
+    found: &Found,
+    audience: Audience,
+) -> Result<Reply, ApiError> {
+    let mut reply = match away(registry, conditions, found, audience).await {
         Some(reply) => reply,
-        None => deliver(conditions, &found, OCTETS, freshness, registry.content(&found)).await?,
+        None => {
+            let freshness = Freshness::ByDigest(audience);
+            deliver(conditions, found, OCTETS, freshness, registry.content(found)).await?
+        }
     };
     reply.header(VARY, HeaderValue::from_static(NO_REDIRECT));
     Ok(reply)

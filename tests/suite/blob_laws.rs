@@ -118,6 +118,15 @@ async fn s3_in_parts() -> Fixture<FarOnly<S3Store>> {
     Fixture::new(|folder| FarOnly::new(store, Staging::open(folder.join("staging")).unwrap()))
 }
 
+/// A near folder in front of a real S3 server.
+#[cfg(feature = "s3")]
+async fn tiered_s3() -> Option<Fixture<TieredStore>> {
+    let (settings, credentials) = (seaweed()?.settings(), credentials());
+    let far = S3Store::connect(settings, &credentials, S3Tuning::default(), S3Counters::noop());
+    let far = Arc::new(far.await.unwrap());
+    Some(Fixture::new(|folder| tiers::open(folder, far, Acknowledge::Far, None)))
+}
+
 async fn law_1_what_was_put_is_opened<S: BlobStore>(fixture: Fixture<S>) {
     for bytes in [b"".to_vec(), b"x".to_vec(), (0..3_000_000u32).map(|n| (n * 7) as u8).collect()] {
         let staged = fixture.stage(&bytes).await;
@@ -239,7 +248,7 @@ macro_rules! laws {
 
 laws! { memory, local, faultless, far, tiered, crowded }
 #[cfg(feature = "s3")]
-laws! { s3, s3_stub }
+laws! { s3, s3_stub, tiered_s3 }
 
 /// Those laws that the size of a blob could touch.
 #[cfg(feature = "s3")]

@@ -121,7 +121,7 @@ async fn evict_one(tiers: &Tiers, digest: &Sha256, size: u64) -> Result<bool, Bl
     if tiers.outbox.holds(digest).await? {
         return Ok(false);
     }
-    if tiers.near.remove(digest).await? {
+    if tiers.near.drop_copy(digest).await? {
         tiers.counters.evictions.increment(1);
     }
     Ok(true)

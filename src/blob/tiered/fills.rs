@@ -141,7 +141,7 @@ impl Fills {
         self.failures.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// What is under way of a blob that is removed will not be kept. The caller has the turn.
+    /// What is under way of a blob that was removed from far will not be kept. The caller has the turn.
     pub(super) fn forget(&self, digest: &Sha256) {
         if let Some(flight) = self.flights().get(digest) {
             flight.forgotten.store(true, Ordering::SeqCst);
@@ -260,7 +260,7 @@ impl Fill {
         if self.forgotten.load(Ordering::SeqCst) {
             return Kept::NotKept;
         }
-        match self.tiers.near.put(staged).await {
+        match self.tiers.near.keep_copy(staged).await {
             Ok(()) => Kept::Fetched,
             Err(error) => {
                 tracing::error!(digest = %self.digest, %error, "near could not keep what was fetched");

@@ -24,6 +24,7 @@ use crate::staging::{Staged, Staging};
 pub use self::backoff::Backoff;
 pub use self::counters::TieredCounters;
 pub use self::fills::Kept;
+pub use self::near::Vacancy;
 pub use self::outbox::Waiting;
 
 use self::fills::Fills;
@@ -95,7 +96,8 @@ impl TieredStore {
         shipping::ship(&self.0).await;
     }
 
-    /// Keeps near within its bound. It never ends by itself.
+    /// Keeps near within its bound, if it has one. Until this has looked at near once, nothing is fetched to be kept in a
+    /// bounded one.
     pub async fn evict(&self) {
         eviction::evict(&self.0).await;
     }
@@ -116,8 +118,8 @@ impl TieredStore {
     }
 
     /// Whether near can keep so many bytes more without giving up others.
-    pub fn has_room(&self, bytes: u64) -> bool {
-        self.0.near.has_room(bytes)
+    pub async fn vacancy(&self, bytes: u64) -> Vacancy {
+        self.0.near.vacancy(bytes).await
     }
 
     /// Blobs of far, as [`BlobStore::list`] tells them.
@@ -136,7 +138,7 @@ impl TieredStore {
         }
         let _turn = self.0.turns.take(*digest).await;
         tracing::error!(%digest, "the near copy of a blob was damaged and is fetched again");
-        self.0.near.remove(digest).await
+        self.0.near.drop_copy(digest).await
     }
 
     /// A URL that gives the bytes of a blob to who holds it. `None`: far does not have them, or gives no URLs.
@@ -198,8 +200,9 @@ impl BlobStore for TieredStore {
     /// listed and can be removed again. Other replicas may have the blob near; their own clean-up finds it there.
     async fn remove(&self, digest: &Sha256) -> Result<bool, BlobError> {
         let _turn = self.0.turns.take(*digest).await;
-        self.0.fills.forget(digest);
         let far = self.0.far.remove(digest).await?;
+        // From here on nobody gets it from far; who began before waits for our turn to keep it.
+        self.0.fills.forget(digest);
         let near = self.0.near.remove(digest).await?;
         // Last: a mark without bytes is a question for the operator, bytes without a mark are only bytes.
         self.0.outbox.strike(digest).await?;

@@ -20,6 +20,15 @@ const TOUCH_EVERY: Duration = Duration::from_secs(60);
 /// Longest time that a blob waits to be kept, while others go.
 const PATIENCE: Duration = Duration::from_secs(10);
 
+/// Whether there is room for a blob.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Vacancy {
+    Free,
+    Full,
+    /// It is larger than all of near.
+    TooLarge,
+}
+
 pub(super) struct Near {
     store: LocalStore,
     bound: Option<Bound>,
@@ -41,6 +50,8 @@ struct Usage {
     used: u64,
     /// Room of blobs that are about to be kept.
     reserved: u64,
+    /// Everything was counted once, so the rest can be relied upon.
+    is_known: bool,
 }
 
 impl Usage {
@@ -70,7 +81,10 @@ impl Bound {
 
     /// Everything was counted, when `before` bytes were known. What came meanwhile may have been missed.
     pub(super) fn counted(&self, counted: u64, before: u64) {
-        self.usage.send_modify(|usage| usage.used = counted + usage.used.saturating_sub(before));
+        self.usage.send_modify(|usage| {
+            usage.used = counted + usage.used.saturating_sub(before);
+            usage.is_known = true;
+        });
     }
 
     fn allowed(&self) -> u64 {
@@ -100,7 +114,7 @@ impl Bound {
 
     fn try_reserve(&self, bytes: u64) -> Option<Room<'_>> {
         let reserved = self.usage.send_if_modified(|usage| {
-            let fits = usage.total().saturating_add(bytes) <= self.max;
+            let fits = usage.is_known && usage.total().saturating_add(bytes) <= self.max;
             usage.reserved += if fits { bytes } else { 0 };
             fits
         });
@@ -148,10 +162,17 @@ impl Near {
         self.bound.as_ref()
     }
 
-    pub(super) fn has_room(&self, bytes: u64) -> bool {
-        self.bound
-            .as_ref()
-            .is_none_or(|bound| bound.usage.borrow().total().saturating_add(bytes) <= bound.max)
+    /// Whether so many bytes can be kept without giving up others. It waits until that is known.
+    pub(super) async fn vacancy(&self, bytes: u64) -> Vacancy {
+        let Some(bound) = &self.bound else { return Vacancy::Free };
+        if bytes > bound.max {
+            return Vacancy::TooLarge;
+        }
+        let mut usage = bound.usage.subscribe();
+        match usage.wait_for(|usage| usage.is_known).await {
+            Ok(usage) if usage.total().saturating_add(bytes) > bound.max => Vacancy::Full,
+            Ok(_) | Err(_) => Vacancy::Free,
+        }
     }
 
     /// Waits for room, if near is bounded. `None`: there is none, and the blob is not kept.
@@ -180,9 +201,22 @@ impl Near {
 
     /// The caller has the turn.
     pub(super) async fn put(&self, staged: &Staged) -> Result<(), BlobError> {
-        let Some(bound) = &self.bound else { return self.store.put(staged).await };
+        self.counted_put(staged, self.store.put(staged)).await
+    }
+
+    /// Keeps what far has, too. The caller has the turn.
+    pub(super) async fn keep_copy(&self, staged: &Staged) -> Result<(), BlobError> {
+        self.counted_put(staged, async { Ok(self.store.keep_copy(staged).await?) }).await
+    }
+
+    async fn counted_put(
+        &self,
+        staged: &Staged,
+        put: impl Future<Output = Result<(), BlobError>>,
+    ) -> Result<(), BlobError> {
+        let Some(bound) = &self.bound else { return put.await };
         let before = self.store.size(&staged.digests().sha256).await?.unwrap_or_default();
-        self.store.put(staged).await?;
+        put.await?;
         bound.take(before);
         bound.add(staged.size());
         Ok(())
@@ -190,12 +224,23 @@ impl Near {
 
     /// The caller has the turn.
     pub(super) async fn remove(&self, digest: &Sha256) -> Result<bool, BlobError> {
-        let size = match &self.bound {
-            None => None,
-            Some(_) => self.store.size(digest).await?,
-        };
-        let removed = self.store.remove(digest).await?;
-        if let (true, Some(bound), Some(size)) = (removed, &self.bound, size) {
+        self.counted_removal(digest, self.store.remove(digest)).await
+    }
+
+    /// Gives up what far has, too. The caller has the turn.
+    pub(super) async fn drop_copy(&self, digest: &Sha256) -> Result<bool, BlobError> {
+        self.counted_removal(digest, async { Ok(self.store.drop_copy(digest).await?) }).await
+    }
+
+    async fn counted_removal(
+        &self,
+        digest: &Sha256,
+        remove: impl Future<Output = Result<bool, BlobError>>,
+    ) -> Result<bool, BlobError> {
+        let Some(bound) = &self.bound else { return remove.await };
+        let size = self.store.size(digest).await?.unwrap_or_default();
+        let removed = remove.await?;
+        if removed {
             bound.take(size);
         }
         Ok(removed)

@@ -8,7 +8,7 @@ use tokio::task::JoinSet;
 
 use super::Registry;
 use crate::blob::BlobError;
-use crate::blob::tiered::{Backoff, Kept, TieredStore};
+use crate::blob::tiered::{Backoff, Kept, TieredStore, Vacancy};
 use crate::digest::Sha256;
 
 pub use self::progress::{Failing, Readiness, ReadyWhen, SyncCounters, SyncState};
@@ -210,12 +210,16 @@ impl Sync<'_> {
         while running.tasks.len() >= running.at_once {
             self.join_one(running).await;
         }
-        if work.is_fetch() && self.progress.is_full() {
-            return;
-        }
-        if work.is_fetch() && !self.tiers.has_room(work.size) {
-            self.progress.full();
-            return;
+        if work.is_fetch() {
+            if self.progress.is_full() {
+                return;
+            }
+            match self.tiers.vacancy(work.size).await {
+                Vacancy::Free => {}
+                Vacancy::Full => return self.progress.full(),
+                // It is never near, so nobody waits for it.
+                Vacancy::TooLarge => return self.progress.arrived(&work, false),
+            }
         }
         let tiers = self.tiers.clone();
         running.tasks.spawn(async move {

@@ -391,3 +391,69 @@ impl State {
         self.failing.len() as u64 + self.forgotten
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn progress(when: ReadyWhen) -> Progress {
+        Progress::new(when, 4, SyncCounters::noop())
+    }
+
+    fn blob(n: u64, set: Set) -> Work {
+        let mut digest = Sha256([0; 32]);
+        digest.0[..8].copy_from_slice(&n.to_be_bytes());
+        Work::fetch(digest, n, set)
+    }
+
+    /// What is missed in both lists is missing once in each, and arrives in both.
+    #[test]
+    fn a_blob_is_missed_and_arrives_once_in_each_list() {
+        let progress = progress(ReadyWhen::Hot);
+        progress.missing(&blob(1, Set::Hot));
+        progress.failed(blob(1, Set::Hot), &SyncError::Lost);
+        progress.finished(Set::Hot);
+        progress.missing(&blob(1, Set::All));
+        progress.failed(blob(1, Set::All), &SyncError::Lost);
+        progress.missing(&blob(2, Set::All));
+        progress.finished(Set::All);
+        let told = progress.readiness();
+        assert_eq!((told.hot.missing, told.all.missing, told.failing_total), (1, 2, 1));
+        assert_eq!((told.is_ready, told.failing[0].tries), (false, 2));
+        progress.arrived(&blob(2, Set::All), true);
+        let again = progress.failing();
+        assert_eq!(again.len(), 1);
+        progress.arrived(&again[0], true);
+        let told = progress.readiness();
+        assert_eq!((told.hot.missing, told.all.missing, told.failing_total), (0, 0, 0));
+        assert!(told.is_ready);
+        // Once ready it stays so, whatever a later walk finds.
+        progress.begin();
+        progress.missing(&blob(1, Set::Hot));
+        assert!(progress.readiness().is_ready);
+    }
+
+    #[test]
+    fn failures_are_remembered_up_to_a_bound() {
+        let progress = progress(ReadyWhen::All);
+        for n in 0..REMEMBERED as u64 + 5 {
+            progress.missing(&blob(n, Set::All));
+            progress.failed(blob(n, Set::All), &SyncError::Lost);
+        }
+        let told = progress.readiness();
+        assert_eq!((told.failing.len(), told.failing_total), (LISTED, REMEMBERED as u64 + 5));
+        assert!(progress.forgot_failures());
+        progress.begin();
+        assert!(!progress.forgot_failures() && progress.failing().is_empty());
+    }
+
+    /// Reasons that everybody reads name nothing of the inside.
+    #[test]
+    fn reasons_have_no_names_in_them() {
+        let store = |error: BlobError| SyncError::Store(error).reason();
+        assert_eq!(store(BlobError::Unavailable("10.0.0.7".into())), "the far store does not answer");
+        assert_eq!(store(FillError::WrongBytes("x".into()).into()), "the far store has other bytes");
+        let broken = store(FillError::Broken("/var/lib/quire".into()).into());
+        assert_eq!(broken, "something is broken; the log says what");
+    }
+}

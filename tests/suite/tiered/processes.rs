@@ -230,7 +230,7 @@ async fn a_server_waits_for_a_bucket_that_is_down() {
     drop(listener);
     let settings = Settings::new(address, "auto").with("S3_TIMEOUT", "2");
     let folder = tempfile::tempdir().expect("a folder");
-    let server = Server::start_in(folder.path(), &settings.pairs());
+    let server = Server::start_logging_in(folder.path(), &settings.pairs());
     let push = format!("/v2/acme/tool/blobs/uploads/?digest={}", Sha256::of(b"x"));
     let answer = server.admin().send("POST", &push, &[], "x").await;
     assert_eq!(answer.refusal(), (503, "UNAVAILABLE".to_owned()));

@@ -208,6 +208,14 @@ async fn a_full_near_store_ends_the_fetching() {
     assert_eq!((&told["sync"]["near_full"], &told["ready"]), (&json!(true), &json!(true)));
     assert!(server.far.fetches() < 10, "{}", server.far.fetches());
     assert!(readiness_text(&server).await.contains("near is full\n"));
+
+    // What could never be near is not what fills it.
+    let settings = [("READY", "all"), ("NEAR_MAX_BYTES", "50000"), ("SYNC_FETCHES", "1")];
+    let server = server.restart_after(&settings, Running::lose_near).await;
+    let before = server.far.fetches();
+    let told = done(&server).await;
+    assert_eq!((&told["sync"]["near_full"], &told["sync"]["all"]["missing"]), (&json!(false), &json!(0)));
+    assert_eq!(server.far.fetches() - before, 11, "the manifests and their config");
 }
 
 /// What nobody may have is not spread.
