@@ -360,7 +360,8 @@ async fn lists(watched: &Watched, name: &RepositoryName) {
     }
     let one = async |store: &PgMeta| _ = store.organisation("c7").await.unwrap().unwrap();
     watched.check("an organisation", one).await;
-    let stale = async |store: &PgMeta| _ = store.stale_uploads(Duration::from_secs(60), 100).await.unwrap();
+    let stale =
+        async |store: &PgMeta| _ = store.stale_uploads(None, Duration::from_secs(60), 100).await.unwrap();
     watched.check("stale uploads", stale).await;
     let staged = async |store: &PgMeta| assert_eq!(store.staged_bytes("c7").await.unwrap(), 1000);
     watched.check("staged bytes", staged).await;
@@ -431,7 +432,8 @@ async fn pushes(watched: &Watched) {
     let upload = async |store: &PgMeta| {
         let id = Uuid::now_v7();
         let checkpoint = Checkpoint { offset: 0, hash_state: vec![] };
-        let upload = Upload { id, repository: repository("c3/r3"), subject: "s".into(), checkpoint };
+        let upload =
+            Upload { id, repository: repository("c3/r3"), subject: "s".into(), checkpoint, home: None };
         store.create_upload(upload.clone()).await.unwrap();
         assert!(store.upload(id).await.unwrap().is_some());
         assert!(store.checkpoint_upload(id, upload.checkpoint).await.unwrap());
