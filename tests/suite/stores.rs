@@ -92,10 +92,16 @@ pub async fn postgres() -> Option<Fixture> {
 /// A store with a pool of its own, as another node has it.
 #[cfg(feature = "postgres")]
 pub fn connected(url: &str) -> quire::meta::postgres::PgMeta {
+    connected_by(url, 8)
+}
+
+/// The same over at most so many connections.
+#[cfg(feature = "postgres")]
+pub fn connected_by(url: &str, connections: usize) -> quire::meta::postgres::PgMeta {
     use deadpool_postgres::{Manager, Pool, Runtime};
     use quire::meta::postgres::{PgCounters, PgMeta};
     let manager = Manager::new(url.parse().unwrap(), tokio_postgres::NoTls);
-    let pool = Pool::builder(manager).max_size(8).runtime(Runtime::Tokio1).build().unwrap();
+    let pool = Pool::builder(manager).max_size(connections).runtime(Runtime::Tokio1).build().unwrap();
     PgMeta::new(pool, PgCounters::noop())
 }
 

@@ -17,7 +17,7 @@ use uuid::Uuid;
 use crate::contended_laws::are_chains;
 use crate::harness::postgres::{cluster, crashing_cluster};
 use crate::meta_laws::{actor, blob, digests, manifest, pushed, repository, tag};
-use crate::stores::connected;
+use crate::stores::{connected, connected_by};
 
 /// Where the connection is cut, once: seen from a commit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -64,8 +64,8 @@ impl Proxy {
         *self.plan.lock().unwrap() = Some(cut);
     }
 
-    fn store(&self, database: &str) -> PgMeta {
-        connected(&format!("postgres://postgres@{}/{database}", self.address))
+    fn store(&self, database: &str, connections: usize) -> PgMeta {
+        connected_by(&format!("postgres://postgres@{}/{database}", self.address), connections)
     }
 }
 
@@ -125,7 +125,7 @@ async fn answer(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, is_cut: Arc<Ato
     }
 }
 
-async fn proxied() -> Option<(Proxy, PgMeta)> {
+async fn proxied(connections: usize) -> Option<(Proxy, PgMeta)> {
     let (port, name) = tokio::task::spawn_blocking(|| {
         let cluster = cluster()?;
         Some((cluster.port, cluster.database().keep()))
@@ -133,7 +133,7 @@ async fn proxied() -> Option<(Proxy, PgMeta)> {
     .await
     .unwrap()?;
     let proxy = Proxy::start(port).await;
-    let store = proxy.store(&name);
+    let store = proxy.store(&name, connections);
     store.create_organisation("a", "a", None, &actor()).await.unwrap();
     Some((proxy, store))
 }
@@ -141,7 +141,7 @@ async fn proxied() -> Option<(Proxy, PgMeta)> {
 /// P2: a push whose commit was cut off is done once, whichever side of it the cut was.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn p2_a_push_is_done_once_wherever_the_connection_is_cut() {
-    let Some((proxy, store)) = proxied().await else { return };
+    let Some((proxy, store)) = proxied(8).await else { return };
     let mut events = 0;
     for round in 0..5 {
         for (place, cut) in [Cut::Before, Cut::With, Cut::After].into_iter().enumerate() {
@@ -167,7 +167,7 @@ async fn p2_a_push_is_done_once_wherever_the_connection_is_cut() {
 /// The answer is that of the transaction that was cut off, and not of a second one that finds its work done.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_answer_is_that_of_the_first_transaction() {
-    let Some((proxy, store)) = proxied().await else { return };
+    let Some((proxy, store)) = proxied(8).await else { return };
     for cut in [Cut::Before, Cut::With, Cut::After] {
         let id = Uuid::now_v7();
         let checkpoint = Checkpoint { offset: 0, hash_state: vec![] };
@@ -188,8 +188,8 @@ async fn the_answer_is_that_of_the_first_transaction() {
 /// Where nobody can tell in time, the answer is that it may be tried again; and then it is as it is.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_nobody_can_tell_is_not_available() {
-    let Some((proxy, store)) = proxied().await else { return };
-    // Other connections of the pool would still lead to the server.
+    let Some((proxy, store)) = proxied(1).await else { return };
+    // Another connection of the pool would still lead to the server.
     let pushed_once = store.put_manifest(manifest("a/b", 1, &[], &["v1"])).await.unwrap();
     assert_eq!(pushed_once, PutManifest::Stored);
     proxy.cut(Cut::After);
