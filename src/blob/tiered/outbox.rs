@@ -29,11 +29,21 @@ struct Marks {
     by_digest: HashMap<Sha256, Mark>,
     /// What is to be shipped next; the others are under way or stuck.
     queue: VecDeque<Sha256>,
+    rounds: u64,
+}
+
+impl Marks {
+    /// A number that no mark had before.
+    fn next_round(&mut self) -> u64 {
+        self.rounds += 1;
+        self.rounds
+    }
 }
 
 struct Mark {
     since: SystemTime,
-    /// Raised when the blob comes again, so that a shipment that began before does not strike the mark.
+    /// Another one whenever the blob comes again, also after it was removed: a shipment that began before does not
+    /// strike the mark.
     round: u64,
     /// It cannot be shipped until it comes again.
     is_stuck: bool,
@@ -85,8 +95,9 @@ impl Outbox {
     /// `false`: it has no mark.
     fn mark_again(&self, digest: Sha256) -> bool {
         let mut marks = self.marks();
+        let round = marks.next_round();
         let Some(mark) = marks.by_digest.get_mut(&digest) else { return false };
-        mark.round += 1;
+        mark.round = round;
         if std::mem::take(&mut mark.is_stuck) {
             marks.queue.push_back(digest);
             self.arrived.notify_one();
@@ -118,8 +129,9 @@ impl Outbox {
 
     fn take_up(&self, digest: Sha256, since: SystemTime) {
         let mut marks = self.marks();
+        let round = marks.next_round();
         if let Entry::Vacant(free) = marks.by_digest.entry(digest) {
-            free.insert(Mark { since, round: 0, is_stuck: false });
+            free.insert(Mark { since, round, is_stuck: false });
             marks.queue.push_back(digest);
             self.arrived.notify_one();
         }

@@ -37,12 +37,13 @@ pub struct Far {
     blobs: Mutex<BTreeMap<Sha256, Bytes>>,
     /// What was fetched, in order.
     pub fetched: Mutex<Vec<Sha256>>,
-    pub puts: AtomicUsize,
     pub is_down: AtomicBool,
     /// How many bytes of each fetch come through.
     gate: watch::Sender<u64>,
     /// Whether puts come through.
     puts_pass: watch::Sender<bool>,
+    /// Whether those that came through are answered.
+    puts_answered: watch::Sender<bool>,
     /// After so many bytes each fetch breaks off.
     breaks_at: AtomicU64,
 }
@@ -52,10 +53,10 @@ impl Far {
         Arc::new(Self {
             blobs: Mutex::default(),
             fetched: Mutex::default(),
-            puts: AtomicUsize::default(),
             is_down: AtomicBool::default(),
             gate: watch::Sender::new(u64::MAX),
             puts_pass: watch::Sender::new(true),
+            puts_answered: watch::Sender::new(true),
             breaks_at: u64::MAX.into(),
         })
     }
@@ -82,6 +83,10 @@ impl Far {
         self.puts_pass.send_replace(pass);
     }
 
+    pub fn answer_puts(&self, answer: bool) {
+        self.puts_answered.send_replace(answer);
+    }
+
     pub fn break_at(&self, bytes: u64) {
         self.breaks_at.store(bytes, Ordering::SeqCst);
     }
@@ -92,10 +97,6 @@ impl Far {
 
     pub fn fetches(&self) -> usize {
         self.fetched.lock().unwrap().len()
-    }
-
-    pub fn puts(&self) -> usize {
-        self.puts.load(Ordering::SeqCst)
     }
 
     fn answers(&self) -> Result<(), BlobError> {
@@ -109,11 +110,11 @@ impl Far {
 #[async_trait]
 impl FarStore for Far {
     async fn put(&self, staged: &Staged) -> Result<(), BlobError> {
-        self.puts.fetch_add(1, Ordering::SeqCst);
         self.puts_pass.subscribe().wait_for(|pass| *pass).await.unwrap();
         self.answers()?;
         let bytes = tokio::fs::read(staged.path()).await?;
         self.blobs.lock().unwrap().insert(staged.digests().sha256, bytes.into());
+        self.puts_answered.subscribe().wait_for(|answered| *answered).await.unwrap();
         Ok(())
     }
 
