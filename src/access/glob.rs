@@ -85,7 +85,9 @@ impl RepositoryGlob {
 
     /// What every repository begins with that it matches; all of them stand together in a list.
     pub fn prefix(&self) -> &str {
-        self.text.split('*').next().unwrap_or_default()
+        let (start, rest) = self.text.split_at(self.text.find('*').unwrap_or(self.text.len()));
+        // `**` stands for no component, too, and then for no slash.
+        if rest.starts_with("**") { start.trim_end_matches('/') } else { start }
     }
 
     pub fn matches(&self, repository: &RepositoryName) -> bool {
@@ -173,6 +175,7 @@ mod tests {
                 &["acme/com.acme", "acme/com.acme.x/y", "acme/comxacme.x"],
             ),
             ("acme/tool", &["acme/tool"], &["acme/tools", "acme/tool/x"]),
+            ("acme/tool/**", &["acme/tool", "acme/tool/x/y"], &["acme/tools", "acme/x/tool"]),
             ("acme/**/x", &["acme/x", "acme/a/b/x"], &["acme/a/xx", "acme/x/y"]),
             ("acme/*a*b*", &["acme/ab", "acme/xaxbx", "acme/aab"], &["acme/ba", "acme/a/b"]),
             ("acme/**/a*/**", &["acme/a", "acme/x/ab/y/z"], &["acme/x/y"]),

@@ -2,7 +2,8 @@
 
 use std::time::{Duration, SystemTime};
 
-use quire::access::{Actor, RepositoryGlob, Role};
+use proptest::prelude::*;
+use quire::access::{Actor, CatalogScope, ReadScope, RepositoryGlob, Role};
 use quire::digest::{Digest, Sha256};
 use quire::meta::{
     AuditEntry, BlobRecord, CatalogRefusal, CreateToken, DeleteOrganisation, ImmutableTags, MetaStore,
@@ -12,6 +13,7 @@ use quire::meta::{
 use uuid::Uuid;
 
 use crate::meta_laws::{actor, blob, digests, manifest, pushed, repository, tag};
+use crate::plugin_laws::for_all;
 use crate::stores::{Fixture, laws};
 
 /// A repository of the organisation `a`.
@@ -47,6 +49,49 @@ fn token(grants: &[(&str, Role)]) -> TokenRecord {
         created: SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000),
         expires: Some(SystemTime::UNIX_EPOCH + Duration::from_secs(2_000_000)),
     }
+}
+
+/// P3: what a narrowed caller finds is what its globs match, whether the program or the database matches them.
+async fn law_2_a_scope_finds_what_its_globs_match(Fixture { store, .. }: Fixture) {
+    let names = [
+        "a/b", "a/bc", "a/b.c", "a/b-c", "a/b/c", "a/b/c/d", "a/x", "a/x/b", "a/x/y/b", "a/x.b", "a/bb/b",
+        "a/c0", "b/b", "b/b/c",
+    ];
+    for name in names {
+        store.link_blob(&repository(name), blob(1), None, &actor()).await.unwrap().unwrap();
+        pushed(&*store, name, 2, &[]).await;
+    }
+    let part =
+        prop::sample::select(vec!["b", "*", "**", "b*", "*b", "b.c", "*.*", "x", "b*c", "c", "*-*", "?"]);
+    let globs = prop::collection::vec(prop::collection::vec(part, 1..4), 0..3);
+    let scopes = (globs, any::<bool>(), prop::sample::subsequence(names.to_vec(), 0..2));
+    for_all(scopes, async |(globs, whole, only)| {
+        let globs = globs.iter().map(|parts| format!("a/{}", parts.join("/")));
+        // Some of them are no globs: nobody has those.
+        let globs: Vec<RepositoryGlob> = globs.filter_map(|glob| glob.parse().ok()).collect();
+        let mut catalogs = vec![CatalogScope { catalog: "a".into(), only: Some(globs) }];
+        if whole {
+            catalogs.push(CatalogScope::whole("b"));
+        }
+        let repositories = only.iter().map(|name| repository(name)).collect();
+        let scope = ReadScope::Only { catalogs, repositories };
+        let mut expected: Vec<_> = names.iter().map(|name| repository(name)).collect();
+        expected.retain(|name| scope.contains(name));
+        expected.sort();
+        let listed = store.repositories(&scope, None, 99).await.unwrap();
+        assert_eq!(listed.items, expected, "{scope:?}");
+        for seed in [1, 2] {
+            let holder = store.holder(&digests(seed).sha256, &scope).await.unwrap();
+            assert_eq!(holder.is_some(), !expected.is_empty(), "{scope:?}");
+            assert!(holder.is_none_or(|holder| expected.contains(&holder.repository)), "{scope:?}");
+        }
+        let digest = digests(1).sha256.into();
+        let mounted = store
+            .mount_blob(&repository("c/m"), &digest, MountSource::Scope(scope.clone()), &actor())
+            .await
+            .unwrap();
+        assert_eq!(mounted == MountBlob::Absent, expected.is_empty(), "{scope:?}");
+    });
 }
 
 async fn law_9_nothing_enters_a_catalog_that_is_not_there(Fixture { store, .. }: Fixture) {
@@ -372,6 +417,7 @@ async fn law_12_every_change_is_told_once(Fixture { store, .. }: Fixture) {
 }
 
 laws! {
+    law_2_a_scope_finds_what_its_globs_match
     law_9_nothing_enters_a_catalog_that_is_not_there
     law_9_a_digest_counts_once
     law_9_sixteen_writers_stay_within_the_quota
