@@ -1,4 +1,5 @@
-//! The stores that the servers under test use: SQLite, or PostgreSQL where `QUIRE_TEST_STORE` asks for it.
+//! The stores that the servers under test use: SQLite and a folder, or PostgreSQL and S3 where `QUIRE_TEST_STORE` asks
+//! for them.
 
 use std::collections::BTreeMap;
 use std::io::Write;
@@ -12,16 +13,16 @@ const NOTE: &str = "database";
 pub enum Stores {
     /// SQLite, and blobs in a folder.
     Near,
-    /// PostgreSQL.
+    /// PostgreSQL, and blobs in an S3 bucket.
     Far,
 }
 
 impl Stores {
     pub fn asked() -> Self {
         match std::env::var("QUIRE_TEST_STORE").as_deref() {
-            Err(_) | Ok("" | "sqlite" | "near") => Self::Near,
-            Ok("postgres" | "far") => Self::Far,
-            Ok(other) => panic!("QUIRE_TEST_STORE is {other:?}, and not sqlite or postgres"),
+            Err(_) | Ok("" | "near") => Self::Near,
+            Ok("far") => Self::Far,
+            Ok(other) => panic!("QUIRE_TEST_STORE is {other:?}, and not near or far"),
         }
     }
 }
@@ -66,7 +67,7 @@ pub fn sql(_: &Path, _: &str) -> String {
 pub struct Place {
     #[cfg(feature = "postgres")]
     database: Option<super::postgres::Database>,
-    /// Settings, without their `QUIRE_`.
+    /// Settings, without their `QUIRE_`; and what the AWS SDK reads.
     pub settings: Vec<(&'static str, String)>,
 }
 
@@ -88,9 +89,11 @@ impl Place {
         answer
     }
 
-    /// The settings as variables.
+    /// The variables that lead to the database, for a server in the process of a test. Its blobs stay in the folder,
+    /// as that is where such a test makes faults.
     pub fn environment(&self) -> BTreeMap<String, String> {
-        self.settings.iter().map(|(name, value)| (format!("QUIRE_{name}"), value.clone())).collect()
+        let database = self.settings.iter().filter(|(name, _)| name.starts_with("DATABASE_"));
+        database.map(|(name, value)| (format!("QUIRE_{name}"), value.clone())).collect()
     }
 
     /// Leaves the database to those who come to the folder later.
@@ -117,8 +120,30 @@ fn far(folder: &Path) -> Place {
         }
     };
     // Nothing here is about time, and the machine may be busy.
-    let settings = vec![("DATABASE_URL", cluster.url(&name)), ("DATABASE_TIMEOUT", "30000".to_owned())];
+    let mut settings = vec![("DATABASE_URL", cluster.url(&name)), ("DATABASE_TIMEOUT", "30000".to_owned())];
+    settings.extend(bucket(&name));
     Place { database, settings }
+}
+
+/// What leads a server to its part of the bucket, which is named like its database.
+#[cfg(all(feature = "postgres", feature = "s3"))]
+fn bucket(name: &str) -> [(&'static str, String); 7] {
+    use super::seaweed::{BUCKET, KEY_ID, SECRET, seaweed};
+    let server = seaweed().expect("an S3 server: make tools");
+    [
+        ("S3_BUCKET", BUCKET.to_owned()),
+        ("S3_ENDPOINT", format!("http://{}", server.address)),
+        ("S3_PREFIX", format!("{name}/")),
+        ("S3_MODE", "required".to_owned()),
+        ("S3_TIMEOUT", "60".to_owned()),
+        ("AWS_ACCESS_KEY_ID", KEY_ID.to_owned()),
+        ("AWS_SECRET_ACCESS_KEY", SECRET.to_owned()),
+    ]
+}
+
+#[cfg(all(feature = "postgres", not(feature = "s3")))]
+fn bucket(_: &str) -> [(&'static str, String); 0] {
+    panic!("QUIRE_TEST_STORE: these tests were built without S3")
 }
 
 #[cfg(not(feature = "postgres"))]

@@ -213,31 +213,36 @@ async fn law_9_a_digest_counts_once_whoever_brings_it(Fixture { store, .. }: Fix
     }
 }
 
-/// Also where the quota is set while they write.
+/// Also where the quota is set while they write: what was there when it was set stays, and no more comes.
 async fn law_9_so_many_repositories_and_no_more(Fixture { store, .. }: Fixture) {
-    let outcomes = sixteen(&store, |store, writer| async move {
-        if writer == 0 {
-            let quota_repositories = Some(Some(5));
-            let change = OrganisationChange { quota_repositories, ..OrganisationChange::default() };
-            store.update_organisation("a", change, &actor()).await.unwrap();
-        }
-        let name = repository(&format!("a/r{writer}"));
-        store.link_blob(&name, blob(writer), None, &actor()).await.unwrap()
-    })
-    .await;
-    let before_it_was_set = outcomes.iter().filter(|outcome| outcome.is_ok()).count();
-    let refused = count(&outcomes, &Err(CatalogRefusal::Repositories { limit: 5 }));
-    assert_eq!(before_it_was_set + refused, 16, "{outcomes:?}");
-    let usage = store.organisation("a").await.unwrap().unwrap().usage;
-    assert_eq!(usage.repositories, before_it_was_set as u64);
-    assert!(before_it_was_set >= 5, "there was room for so many");
-    // Now that it is there, none of sixteen comes in.
-    let outcomes = sixteen(&store, |store, writer| async move {
-        let name = repository(&format!("a/late{writer}"));
-        store.link_blob(&name, blob(writer), None, &actor()).await.unwrap()
-    })
-    .await;
-    assert_eq!(count(&outcomes, &Ok(())), 0);
+    for round in 0..5 {
+        let id = format!("org{round}");
+        store.create_organisation(&id, &id, None, &actor()).await.unwrap();
+        let catalog = id.clone();
+        let outcomes = sixteen(&store, move |store, writer| {
+            let id = catalog.clone();
+            async move {
+                if writer != 7 {
+                    let name = repository(&format!("{id}/r{writer}"));
+                    return Err(store.link_blob(&name, blob(writer), None, &actor()).await.unwrap());
+                }
+                let quota_repositories = Some(Some(3));
+                let change = OrganisationChange { quota_repositories, ..OrganisationChange::default() };
+                match store.update_organisation(&id, change, &actor()).await.unwrap() {
+                    WriteOrganisation::Written(written) => Ok(written.usage.repositories),
+                    other => panic!("{other:?}"),
+                }
+            }
+        })
+        .await;
+        let there = *outcomes[7].as_ref().unwrap();
+        let came = count(&outcomes, &Err(Ok(()))) as u64;
+        let refused = count(&outcomes, &Err(Err(CatalogRefusal::Repositories { limit: 3 })));
+        assert_eq!(came + refused as u64, 15, "{outcomes:?}");
+        assert_eq!(came, there.max(3), "round {round}: {there} were there when it was set");
+        let usage = store.organisation(&id).await.unwrap().unwrap().usage;
+        assert_eq!(usage.repositories, came);
+    }
 }
 
 async fn law_9_an_organisation_is_made_once(Fixture { store, .. }: Fixture) {
@@ -284,24 +289,29 @@ async fn law_9_an_organisation_is_deleted_only_empty(Fixture { store, .. }: Fixt
 
 /// Behind the answer to it, a new rule binds everybody.
 async fn law_10_a_rule_binds_when_it_is_set(Fixture { store, .. }: Fixture) {
-    pushed(&*store, "a/b", 0, &["v1"]).await;
-    let now = async |store: &dyn MetaStore| store.tag(&repository("a/b"), &tag("v1")).await.unwrap().unwrap();
-    let outcomes = sixteen(&store, move |store, writer| async move {
-        if writer == 5 {
-            let rule = ImmutableTags { repositories: "a/*".parse().unwrap(), tags: "v*".parse().unwrap() };
-            assert!(store.set_tag_rules("a", vec![rule], &actor()).await.unwrap());
-            let found = store.tag(&repository("a/b"), &tag("v1")).await.unwrap();
-            return found.map(|found| found.digests.sha256);
-        }
-        for round in 0..5 {
-            let new = manifest("a/b", 1 + writer * 5 + round, &[], &["v1"]);
-            let put = store.put_manifest(new).await.unwrap();
-            assert!(matches!(put, PutManifest::Stored | PutManifest::Tag { .. }), "{put:?}");
-        }
-        None
-    })
-    .await;
-    assert_eq!(outcomes[5], Some(now(&*store).await.digests.sha256), "it did not move any more");
+    let rule = |round: u32| ImmutableTags {
+        repositories: format!("a/b{round}").parse().unwrap(),
+        tags: "v*".parse().unwrap(),
+    };
+    for round in 0..10 {
+        let outcomes = sixteen(&store, move |store, writer| async move {
+            let name = format!("a/b{round}");
+            if writer == 15 {
+                // Others are in the middle of it.
+                while store.tag(&repository(&name), &tag("v1")).await.unwrap().is_none() {}
+                assert!(store.set_tag_rules("a", vec![rule(round)], &actor()).await.unwrap());
+                return store.tag(&repository(&name), &tag("v1")).await.unwrap();
+            }
+            for turn in 0..8 {
+                let put = store.put_manifest(manifest(&name, writer * 8 + turn, &[], &["v1"])).await.unwrap();
+                assert!(matches!(put, PutManifest::Stored | PutManifest::Tag { .. }), "{put:?}");
+            }
+            None
+        })
+        .await;
+        let now = store.tag(&repository(&format!("a/b{round}")), &tag("v1")).await.unwrap();
+        assert_eq!(outcomes[15], now, "round {round}: it did not move any more");
+    }
 }
 
 async fn law_11_a_token_is_revoked_once(Fixture { store, .. }: Fixture) {

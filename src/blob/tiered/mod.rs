@@ -65,7 +65,10 @@ struct Tiers {
     acknowledge: Acknowledge,
     outbox: Outbox,
     fills: Fills,
+    /// Of those who change what near has.
     turns: Turns,
+    /// Of those who bring a blob of near to far, or remove it there. Who takes both turns takes this one first.
+    shipments: Turns,
     counters: TieredCounters,
 }
 
@@ -87,6 +90,7 @@ impl TieredStore {
             outbox: Outbox::open(outbox)?,
             fills: Fills::default(),
             turns: Turns::default(),
+            shipments: Turns::default(),
             counters,
         })))
     }
@@ -199,6 +203,8 @@ impl BlobStore for TieredStore {
     /// Far goes first: while it cannot be reached nothing is removed, and a crash on the way leaves a copy that is
     /// listed and can be removed again. Other replicas may have the blob near; their own clean-up finds it there.
     async fn remove(&self, digest: &Sha256) -> Result<bool, BlobError> {
+        // A shipment that is under way would bring it back.
+        let _shipment = self.0.shipments.take(*digest).await;
         let _turn = self.0.turns.take(*digest).await;
         let far = self.0.far.remove(digest).await?;
         // From here on nobody gets it from far; who began before waits for our turn to keep it.

@@ -42,8 +42,7 @@ impl Marks {
 
 struct Mark {
     since: SystemTime,
-    /// Another one whenever the blob comes again, also after it was removed: a shipment that began before does not
-    /// strike the mark.
+    /// Another one whenever the blob comes again: a shipment that began before says nothing about what came since.
     round: u64,
     /// It cannot be shipped until it comes again.
     is_stuck: bool,
@@ -109,6 +108,11 @@ impl Outbox {
     pub(super) async fn holds(&self, digest: &Sha256) -> io::Result<bool> {
         let path = self.folder.join(digest.hex());
         blocking(move || path.try_exists()).await
+    }
+
+    /// Whether a blob that was taken up has to be shipped still.
+    pub(super) fn is_marked(&self, digest: &Sha256) -> bool {
+        self.marks().by_digest.contains_key(digest)
     }
 
     /// Takes up what an earlier process noted.

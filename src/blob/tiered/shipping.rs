@@ -70,6 +70,11 @@ async fn work_off(tiers: &Tiers) {
 
 async fn ship_marked(tiers: &Tiers, shipment: Shipment) -> Result<(), BlobError> {
     let digest = shipment.digest;
+    let _shipment = tiers.shipments.take(digest).await;
+    if !tiers.outbox.is_marked(&digest) {
+        // It was removed meanwhile.
+        return Ok(());
+    }
     match ship_one(tiers, &digest).await? {
         Outcome::There | Outcome::WasThere => {
             let _turn = tiers.turns.take(digest).await;
@@ -91,6 +96,7 @@ pub(super) async fn ship_missing(tiers: &Tiers, digest: &Sha256, size: u64) -> R
     if tiers.far.size(digest).await? == Some(size) || tiers.outbox.holds(digest).await? {
         return Ok(false);
     }
+    let _shipment = tiers.shipments.take(*digest).await;
     match ship_one(tiers, digest).await? {
         Outcome::There => Ok(true),
         Outcome::WasThere => Ok(false),
@@ -98,6 +104,7 @@ pub(super) async fn ship_missing(tiers: &Tiers, digest: &Sha256, size: u64) -> R
     }
 }
 
+/// The caller has the turn of shipments.
 async fn ship_one(tiers: &Tiers, digest: &Sha256) -> Result<Outcome, BlobError> {
     let far = tiers.far.size(digest).await?;
     let near = tiers.near.size(digest).await?;

@@ -40,6 +40,8 @@ pub struct Far {
     pub is_down: AtomicBool,
     /// How many bytes of each fetch come through.
     gate: watch::Sender<u64>,
+    /// How many puts began.
+    puts: AtomicU64,
     /// Whether puts come through.
     puts_pass: watch::Sender<bool>,
     /// Whether those that came through are answered.
@@ -55,6 +57,7 @@ impl Far {
             fetched: Mutex::default(),
             is_down: AtomicBool::default(),
             gate: watch::Sender::new(u64::MAX),
+            puts: AtomicU64::default(),
             puts_pass: watch::Sender::new(true),
             puts_answered: watch::Sender::new(true),
             breaks_at: u64::MAX.into(),
@@ -95,6 +98,10 @@ impl Far {
         self.is_down.store(down, Ordering::SeqCst);
     }
 
+    pub fn puts(&self) -> u64 {
+        self.puts.load(Ordering::SeqCst)
+    }
+
     pub fn fetches(&self) -> usize {
         self.fetched.lock().unwrap().len()
     }
@@ -110,6 +117,7 @@ impl Far {
 #[async_trait]
 impl FarStore for Far {
     async fn put(&self, staged: &Staged) -> Result<(), BlobError> {
+        self.puts.fetch_add(1, Ordering::SeqCst);
         self.puts_pass.subscribe().wait_for(|pass| *pass).await.unwrap();
         self.answers()?;
         let bytes = tokio::fs::read(staged.path()).await?;

@@ -64,7 +64,28 @@ async fn p2_the_outbox_survives_a_restart() {
     job.abort();
 }
 
-/// P2: what is removed and pushed again while it is shipped is shipped again: far may have lost it in between.
+/// P2: what is removed waits for the shipment that would bring it back, and is shipped again when it is pushed again.
+#[tokio::test]
+async fn p2_what_is_removed_while_it_is_shipped_is_gone() {
+    let tiers = Tiers::new(Acknowledge::Near, None);
+    let job = ship(&tiers);
+    tiers.far.let_puts_through(false);
+    let digest = tiers.put(b"again").await.unwrap();
+    eventually("it is on its way", async || tiers.far.puts() == 1).await;
+    let store = tiers.store.clone();
+    let mut removal = tokio::spawn(async move { store.remove(&digest).await });
+    assert!(tokio::time::timeout(Duration::from_millis(50), &mut removal).await.is_err());
+    tiers.far.let_puts_through(true);
+    assert!(removal.await.unwrap().unwrap());
+    assert!(!tiers.far.holds(&digest) && !tiers.is_near(&digest).await && tiers.marks() == 0);
+
+    assert_eq!(tiers.put(b"again").await.unwrap(), digest);
+    eventually("it is shipped", async || tiers.marks() == 0).await;
+    assert!(tiers.far.holds(&digest));
+    job.abort();
+}
+
+/// P2: what comes again while it is shipped is looked at again, also when that shipment found it damaged.
 #[tokio::test]
 async fn p2_what_comes_again_while_it_is_shipped_stays_noted() {
     let tiers = Tiers::new(Acknowledge::Near, None);
@@ -72,10 +93,14 @@ async fn p2_what_comes_again_while_it_is_shipped_stays_noted() {
     tiers.far.answer_puts(false);
     let digest = tiers.put(b"again").await.unwrap();
     eventually("far has it, and has not said so", async || tiers.far.holds(&digest)).await;
-    assert!(tiers.store.remove(&digest).await.unwrap());
     tiers.put(b"again").await.unwrap();
-    assert!(!tiers.far.holds(&digest));
+    // Far loses it in this moment: the first shipment must not be the last word.
+    tiers.far.remove_quietly(&digest);
+    tiers.far.let_puts_through(false);
     tiers.far.answer_puts(true);
+    eventually("it is shipped once more", async || tiers.far.puts() == 2).await;
+    assert_eq!(tiers.marks(), 1);
+    tiers.far.let_puts_through(true);
     eventually("it is shipped", async || tiers.marks() == 0).await;
     assert!(tiers.far.holds(&digest));
     job.abort();
