@@ -1,7 +1,7 @@
 //! Advisory locks: what a transaction holds before it decides, always in one order.
 
+use super::db::Db;
 use super::failure::Result;
-use super::transaction::Work;
 use crate::digest::Sha256;
 use crate::name::RepositoryName;
 
@@ -72,28 +72,24 @@ const TAKE: &str = "
           FROM unnest($1::bigint[], $2::boolean[], $3::text[]) WITH ORDINALITY AS l (key, alone, catalog, place)
           ORDER BY l.place OFFSET 0) AS wanted";
 
-impl Work {
-    /// Takes all the locks of the transaction. Every statement behind it sees what was committed under them.
-    pub(super) async fn lock(&mut self, locks: impl IntoIterator<Item = (Lock<'_>, Mode)>) -> Result<()> {
-        let mut locks: Vec<_> = locks.into_iter().collect();
-        // Of two modes of one lock the stronger comes first.
-        locks.sort_unstable_by(|(left, how), (right, other)| left.cmp(right).then(other.cmp(how)));
-        locks.dedup_by(|(next, _), (kept, _)| next == kept);
-        let keys: Vec<i64> = locks.iter().map(|(lock, _)| lock.key()).collect();
-        let alone: Vec<bool> = locks.iter().map(|(_, mode)| *mode == Mode::Alone).collect();
-        let writes_to = |(lock, mode): &(Lock<'_>, Mode)| match lock {
-            Lock::Catalog(catalog) if *mode == Mode::Writer => Some((*catalog).to_owned()),
-            _ => None,
-        };
-        let writes_to: Vec<Option<String>> = locks.iter().map(writes_to).collect();
-        let taken = self.rows(TAKE, &[&keys, &alone, &writes_to]).await?;
-        let mut decides_quota = false;
-        for (row, (lock, _)) in taken.iter().zip(&locks) {
-            decides_quota |= matches!(lock, Lock::Catalog(_)) && row.try_get::<_, bool>(0)?;
-        }
-        self.decides_quota(decides_quota);
-        Ok(())
+/// Takes all the locks of a transaction, and says whether a quota may be decided under them.
+pub(super) async fn take(db: &Db, mut locks: Vec<(Lock<'_>, Mode)>) -> Result<bool> {
+    // Of two modes of one lock the stronger comes first.
+    locks.sort_unstable_by(|(left, how), (right, other)| left.cmp(right).then(other.cmp(how)));
+    locks.dedup_by(|(next, _), (kept, _)| next == kept);
+    let keys: Vec<i64> = locks.iter().map(|(lock, _)| lock.key()).collect();
+    let alone: Vec<bool> = locks.iter().map(|(_, mode)| *mode == Mode::Alone).collect();
+    let writes_to = |(lock, mode): &(Lock<'_>, Mode)| match lock {
+        Lock::Catalog(catalog) if *mode == Mode::Writer => Some((*catalog).to_owned()),
+        _ => None,
+    };
+    let writes_to: Vec<Option<String>> = locks.iter().map(writes_to).collect();
+    let taken = db.rows(TAKE, &[&keys, &alone, &writes_to]).await?;
+    let mut decides_quota = false;
+    for (row, (lock, _)) in taken.iter().zip(&locks) {
+        decides_quota |= matches!(lock, Lock::Catalog(_)) && row.try_get::<_, bool>(0)?;
     }
+    Ok(decides_quota)
 }
 
 #[cfg(test)]

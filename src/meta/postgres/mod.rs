@@ -3,6 +3,7 @@
 mod api_tokens;
 mod attempts;
 mod audit;
+mod audit_lines;
 mod blobs;
 mod blocks;
 mod connect;
@@ -34,6 +35,7 @@ mod tls;
 mod transaction;
 mod uploads;
 mod url;
+mod usage;
 
 use std::sync::Arc;
 use std::time::Duration;

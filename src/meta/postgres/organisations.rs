@@ -1,23 +1,18 @@
 //! Catalogs as organisations: their names, quotas, and what they hold.
 
-use std::collections::BTreeMap;
-
-use tokio_postgres::{Row, Statement};
+use tokio_postgres::Row;
 
 use super::db::Db;
 use super::failure::Result;
 use super::locks::{Lock, Mode};
 use super::plugin_versions;
 use super::rows::{before_nul, most, now, page, size, text, texts, time, unsigned};
-use super::transaction::{Growth, Work};
+use super::transaction::Work;
 use crate::access::{Actor, SYSTEM_CATALOG};
 use crate::meta::{
     CatalogRefusal, DeleteOrganisation, Organisation, OrganisationChange, Page, Quota, Usage,
     WriteOrganisation,
 };
-
-/// Over how many rows writers of a catalog spread what they count.
-const SHARDS: i32 = 16;
 
 const SELECT: &str = "SELECT c.id, c.name, c.domain, c.created_at, c.quota_bytes, c.quota_repositories, u.bytes,
          u.repositories
@@ -104,38 +99,6 @@ impl Room {
             db.decide_quota()?;
         }
         Ok(self.quota.admits(self.usage, more))
-    }
-}
-
-const COUNT: &str = "INSERT INTO catalog_usage AS u (catalog, shard, bytes, repositories)
-     SELECT g.catalog, pg_backend_pid() % $1, g.bytes, g.repositories
-     FROM unnest($2::text[], $3::bigint[], $4::bigint[]) AS g (catalog, bytes, repositories)
-     ON CONFLICT (catalog, shard) DO UPDATE
-     SET bytes = u.bytes + excluded.bytes, repositories = u.repositories + excluded.repositories";
-
-/// What a transaction counted, ready to be sent.
-pub(super) struct Counting<'a> {
-    /// `None`: nothing changed.
-    statement: Option<Statement>,
-    /// In the order of the catalogs.
-    growth: Vec<(&'a str, Growth)>,
-}
-
-impl<'a> Counting<'a> {
-    pub(super) async fn prepare(db: &Db, growth: &'a BTreeMap<String, Growth>) -> Result<Self> {
-        let changed = growth.iter().filter(|(_, growth)| **growth != Growth::default());
-        let growth: Vec<_> = changed.map(|(catalog, growth)| (catalog.as_str(), *growth)).collect();
-        let statement = if growth.is_empty() { None } else { Some(db.prepare(COUNT).await?) };
-        Ok(Self { statement, growth })
-    }
-
-    pub(super) async fn run(&self, db: &Db) -> Result<()> {
-        let Some(statement) = &self.statement else { return Ok(()) };
-        let catalogs: Vec<&str> = self.growth.iter().map(|(catalog, _)| *catalog).collect();
-        let bytes: Vec<i64> = self.growth.iter().map(|(_, growth)| growth.bytes).collect();
-        let repositories: Vec<i64> = self.growth.iter().map(|(_, growth)| growth.repositories).collect();
-        db.execute_prepared(statement, &[&SHARDS, &catalogs, &bytes, &repositories]).await?;
-        Ok(())
     }
 }
 

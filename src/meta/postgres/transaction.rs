@@ -5,12 +5,14 @@ use std::ops::Deref;
 
 use deadpool_postgres::Object;
 
+use super::audit_lines::AuditLines;
 use super::db::Db;
 use super::events::{self, NewEvent};
 use super::failure::{Failure, Result, lost};
+use super::locks::{self, Lock, Mode};
 use super::news::Written;
 use super::outcome::Ticket;
-use super::{audit, organisations};
+use super::usage::{Growth, UsageUpdate};
 use crate::access::Actor;
 use crate::meta::{AuditEntry, Change, Outcome};
 use crate::name::RepositoryName;
@@ -22,13 +24,6 @@ pub(super) enum Commit {
     Failed(Failure),
     /// The connection was lost: the server may have committed it or not.
     Unknown(Ticket),
-}
-
-/// What a catalog gained, or with negative numbers lost.
-#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Growth {
-    pub bytes: i64,
-    pub repositories: i64,
 }
 
 /// A transaction that writes. What others wait for shortest is gathered and written at its end.
@@ -63,9 +58,10 @@ impl Work {
         })
     }
 
-    /// To be told whether a quota may be decided under the locks that are held.
-    pub(super) fn decides_quota(&mut self, decides: bool) {
-        self.db.decides_quota |= decides;
+    /// Takes all the locks of the transaction. Every statement behind it sees what was committed under them.
+    pub(super) async fn lock(&mut self, locks: impl IntoIterator<Item = (Lock<'_>, Mode)>) -> Result<()> {
+        self.db.decides_quota |= locks::take(self, locks.into_iter().collect()).await?;
+        Ok(())
     }
 
     /// Counts what came into a catalog, or with negative numbers what left it.
@@ -131,12 +127,12 @@ impl Work {
     /// numbers events. After a failed one of them the server commits nothing.
     async fn send_the_rest(&self) -> std::result::Result<Vec<Written>, Unsent> {
         let mut written = Vec::new();
-        let growth = organisations::Counting::prepare(self, &self.growth).await?;
+        let growth = UsageUpdate::prepare(self, &self.growth).await?;
         let version = match self.raises_access_version {
             true => Some(self.prepare("UPDATE access_version SET version = version + 1").await?),
             false => None,
         };
-        let audit = audit::Insertion::prepare(self, &self.audit).await?;
+        let audit = AuditLines::prepare(self, &self.audit).await?;
         let mark = self.ticket.prepare(self).await?;
         // Of several catalogs, each row is taken in the order of the catalogs, and the last one here, too.
         let mut events = Vec::new();
