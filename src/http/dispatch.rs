@@ -1,15 +1,13 @@
 //! One request: parse, authenticate, authorise, then one match. No handler can forget to ask.
 
-use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use http::header::{CONTENT_SECURITY_POLICY, HeaderValue, X_CONTENT_TYPE_OPTIONS};
 use http::request::Parts;
 use http::{HeaderName, Method, Request, Response, StatusCode};
 use hyper::body::Incoming;
-use percent_encoding::percent_decode_str;
 use tracing::Instrument;
 
 use super::api::kept::KeptAnswers;
@@ -18,17 +16,16 @@ use super::api::{audit, blocks, openapi, organisations, tags, tokens, whoami};
 use super::delivery::Conditions;
 use super::error::{ApiError, Dialect};
 use super::forward::Forwarder;
-use super::guard::{Connection, Origin};
+use super::origin::{Connection, Origin};
 use super::rates::RateLimits;
 use super::reply::{Body, Freshness, Reply};
 use super::request_body::RequestBody;
 use super::route::{Route, RouteKind};
-use super::{blobs, health, lists, manifests, token_endpoint, uploads};
+use super::{access_log, blobs, health, lists, manifests, token_endpoint, uploads};
 use crate::access::Requester;
 use crate::callers::Callers;
 use crate::registry::{Refusal, Registry, SessionOf};
 use crate::telemetry::Telemetry;
-use crate::token::api::PREFIX;
 
 static REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 static API_VERSION: HeaderName = HeaderName::from_static("docker-distribution-api-version");
@@ -109,7 +106,7 @@ impl Server {
         sign(&mut reply, &id, is_v2);
         let duration = started.elapsed();
         self.telemetry.request(kind as usize, reply.status.as_u16(), duration);
-        log(&line.0, &line.1, address, &id, &reply, duration);
+        access_log::log(&line.0, &line.1, address, &id, &reply, duration);
         reply.into_response()
     }
 
@@ -280,34 +277,5 @@ fn sign(reply: &mut Reply, id: &str, is_v2: bool) {
     reply.headers.insert(CONTENT_SECURITY_POLICY, policy);
     if is_v2 {
         reply.headers.insert(&API_VERSION, HeaderValue::from_static("registry/2.0"));
-    }
-}
-
-/// Whether somebody may have pasted a secret where an id belongs: an API token, or a JWT.
-pub(super) fn may_be_a_secret(text: &str) -> bool {
-    let text = percent_decode_str(text).decode_utf8_lossy();
-    let is_id = |text: &str| text.parse::<uuid::Uuid>().is_ok();
-    let token = text.strip_prefix("/api/tokens/").is_some_and(|id| !is_id(id));
-    // The base 64 of `{"`, with which the header of every JWT begins.
-    token || text.contains(PREFIX) || text.contains("eyJ")
-}
-
-/// Reads that succeed are many, and told at debug level only. The query is left out: it may hold anything.
-fn log(
-    method: &Method,
-    uri: &http::Uri,
-    client: Option<IpAddr>,
-    id: &str,
-    reply: &Reply,
-    duration: Duration,
-) {
-    let status = reply.status.as_u16();
-    let milliseconds = duration.as_secs_f64() * 1000.0;
-    let path = if may_be_a_secret(uri.path()) { "(withheld)" } else { uri.path() };
-    let client = client.map(tracing::field::display);
-    if (method == Method::GET || method == Method::HEAD) && status < 400 {
-        tracing::debug!(target: "quire::access", %method, path, status, client, milliseconds, request_id = id, "answered");
-    } else {
-        tracing::info!(target: "quire::access", %method, path, status, client, milliseconds, request_id = id, "answered");
     }
 }

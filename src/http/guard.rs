@@ -1,16 +1,15 @@
 //! Authenticate, authorise, and only then run: no route gets past this, and no refused write goes untold.
 
-use std::net::IpAddr;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
-use http::HeaderValue;
 use http::header::AUTHORIZATION;
 use http::request::Parts;
 
 use super::Server;
+use super::access_log::may_be_a_secret;
 use super::authenticate::{MoreThanOne, challenge, credential, single};
-use super::dispatch::may_be_a_secret;
 use super::error::ApiError;
+use super::origin::{Connection, Origin};
 use super::reply::Reply;
 use super::request_body::RequestBody;
 use super::route::{Attempt, Need, Route, RouteKind};
@@ -18,37 +17,9 @@ use super::sequence;
 use crate::access::{
     Action, Caller, Grant, Permission, Principal, ReadScope, Requester, Rule, SYSTEM_CATALOG, Verdict,
 };
-use crate::callers::{CallerError, Recognized};
+use crate::callers::CallerError;
 use crate::meta::{AuditEntry, Outcome};
 use crate::name::is_catalog;
-use crate::token::is_same_secret;
-
-/// What a server knows of a connection.
-pub struct Connection {
-    address: Option<IpAddr>,
-    /// Who came last, by the Authorization header that they sent: most connections are one caller's.
-    recent: Mutex<Option<(HeaderValue, Recognized)>>,
-}
-
-impl Connection {
-    pub fn new(address: Option<IpAddr>) -> Self {
-        Self { address, recent: Mutex::default() }
-    }
-}
-
-/// Where a request came from.
-#[derive(Clone)]
-pub(super) struct Origin {
-    pub connection: Arc<Connection>,
-    pub request_id: String,
-}
-
-impl Origin {
-    /// The client's.
-    pub(super) fn address(&self) -> Option<IpAddr> {
-        self.connection.address
-    }
-}
 
 impl Server {
     /// Authenticates and authorises, and only then runs the route. What a known caller tried to change and may
@@ -116,11 +87,10 @@ impl Server {
             Ok(Some(header)) => Some(header),
             Err(MoreThanOne) => None,
         };
-        if let (Some(header), Some((last, recognized))) = (header, &*lock(&connection.recent))
-            && is_same_secret(last.as_bytes(), header.as_bytes())
-            && self.callers.is_current(recognized)
+        if let Some(recognized) = header.and_then(|header| connection.recent(header))
+            && self.callers.is_current(&recognized)
         {
-            return Ok(recognized.caller.clone());
+            return Ok(recognized.caller);
         }
         let recognized = match header.and_then(credential) {
             // Over the rate nobody is looked up; those who are known get the answer that the guard has for them.
@@ -128,19 +98,19 @@ impl Server {
                 Some(recognized) => Ok(recognized),
                 None => Err(CallerError::TooManyFailures),
             },
-            Some(credential) => self.callers.recognize(&credential, connection.address).await,
-            None => Err(self.callers.unreadable(connection.address).await),
+            Some(credential) => self.callers.recognize(&credential, connection.address()).await,
+            None => Err(self.callers.unreadable(connection.address()).await),
         };
         match recognized {
             Ok(recognized) => {
                 let caller = recognized.caller.clone();
                 if let Some(header) = header {
-                    *lock(&connection.recent) = Some((header.clone(), recognized));
+                    connection.remember(header.clone(), recognized);
                 }
                 Ok(caller)
             }
             Err(CallerError::Unknown) => {
-                let address = connection.address.map(|address| address.to_string());
+                let address = connection.address().map(|address| address.to_string());
                 tracing::info!(target: "quire::access", address, "a credential was refused");
                 Err(self.unauthorized(parts, route.need(), "this credential is not known here, or no longer"))
             }
@@ -237,10 +207,6 @@ impl Server {
 
 fn verdict(decided: Result<&Grant, Rule>) -> Verdict {
     decided.map_or_else(Verdict::Denied, |_| Verdict::Allowed)
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn requester(caller: Caller, rule: String, origin: Origin) -> Requester {

@@ -1,5 +1,6 @@
 //! The outside of the server: requests become values, values become answers. The only folder that names hyper.
 
+mod access_log;
 mod api;
 mod authenticate;
 mod blobs;
@@ -12,6 +13,7 @@ mod health;
 mod lists;
 mod manifests;
 pub mod multipart;
+mod origin;
 pub mod plugin_query;
 mod problem;
 pub mod query;

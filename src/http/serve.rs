@@ -15,7 +15,7 @@ use metrics::Gauge;
 use tokio::net::TcpListener;
 
 use super::Server;
-use super::guard::Connection;
+use super::origin::Connection;
 
 /// Longest time that a client takes for the head of a request, the first one of a connection included.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(30);

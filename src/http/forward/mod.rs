@@ -17,7 +17,7 @@ use self::mark::{Forged, MARK, Mark, Subject};
 use self::passed_body::PassedBody;
 use self::peer::{Peer, PeerError, Peers};
 use super::error::ApiError;
-use super::guard::{Connection, Origin};
+use super::origin::{Connection, Origin};
 use super::reply::{Freshness, Reply};
 use super::request_body::RequestBody;
 use crate::access::Requester;
